@@ -1,0 +1,44 @@
+"""Differential expression with quasi-likelihood negative-binomial GLMs on xarray and Dask.
+
+>>> import xdelnx as xd
+>>> ds = xd.simulate(n_samples=8, n_genes=200, seed=1)
+>>> fit = xd.fit(ds, "~condition")
+>>> table = xd.top_table(fit)
+>>> list(table.columns)
+['feature', 'log2fc', 'coef', 'stat', 'pval', 'padj']
+"""
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import Any
+
+# Public name -> module. Loaded on first use, so that `import xdelnx` costs next to nothing.
+_HOME = {
+    "XdelnxWarning": "errors",
+    "convert": "io",
+    "fit": "api",
+    "from_anndata": "io",
+    "open_counts": "io",
+    "plot": "plot",
+    "simulate": "simulation",
+    "size_factors": "api",
+    "test": "api",
+    "top_table": "tables",
+}
+
+__version__ = _version("xdelnx")
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module 'xdelnx' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}"
+        raise AttributeError(msg)
+    module = import_module(f"xdelnx.{_HOME[name]}")
+    value = module if _HOME[name] == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
