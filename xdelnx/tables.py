@@ -1,0 +1,127 @@
+"""Tables of a result: the genes of one contrast, best first."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xdelnx.schema import CONTRAST, GENE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    import xarray as xr
+
+STATISTICS = ("log2fc", "coef", "stat", "pval", "padj")
+
+
+def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
+    """Pick the tests of one contrast out of a result.
+
+    Parameters
+    ----------
+    result
+        What `fit` or `test` returned.
+    contrast
+        Label of the contrast; not needed where the result holds a single one.
+
+    Returns
+    -------
+    xarray.Dataset
+        The statistics (gene) of that contrast, in memory; the coordinate `contrast` is a scalar.
+
+    Raises
+    ------
+    ValueError
+        If the result has no tests, or several and none was chosen, or the label is not among them.
+    """
+    if "pval" not in result:
+        msg = (
+            f"the result has no tests: expected a variable 'pval', found {_listing(result.data_vars)}. "
+            "Make some with xdelnx.test(data, fit, contrast), or fit(..., contrasts='last')."
+        )
+        raise ValueError(msg)
+    tests = result[[name for name in (*STATISTICS, "mean") if name in result]]
+    if CONTRAST in result["pval"].dims:
+        tests = tests.isel({CONTRAST: _position([str(c) for c in result[CONTRAST].values], contrast)})
+    elif contrast is not None and CONTRAST in result.coords and contrast != str(result[CONTRAST].values):
+        msg = f"the result holds {str(result[CONTRAST].values)!r} alone; received contrast={contrast!r}"
+        raise ValueError(msg)
+    return tests.compute()
+
+
+def _position(labels: list[str], contrast: str | None) -> int:
+    """Where the wanted contrast stands among the labels of a result."""
+    if contrast is None:
+        if len(labels) == 1:
+            return 0
+        msg = (
+            f"the result holds {len(labels)} contrasts: choose one with contrast=, out of {_listing(labels)}"
+        )
+        raise ValueError(msg)
+    if contrast in labels:
+        return labels.index(contrast)
+    close = get_close_matches(str(contrast), labels, n=3)
+    hint = f"Did you mean {_listing(close)}? " if close else ""
+    msg = f"no contrast {contrast!r} in the result. {hint}It holds {_listing(labels)}."
+    raise ValueError(msg)
+
+
+def _listing(names: Iterable[object], most: int = 30) -> str:
+    """Names in quotes, separated by commas, cut off before they fill the screen."""
+    quoted = [repr(str(name)) for name in names]
+    tail = f", ... ({len(quoted)} in all)" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + tail if quoted else "none"
+
+
+def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None = None) -> pd.DataFrame:
+    """Genes of one contrast as a table, smallest p-value first.
+
+    Parameters
+    ----------
+    result
+        What `fit` or `test` returned.
+    contrast
+        Label of the contrast (`result["contrast"]`); needed only where the result holds several.
+    n
+        Number of rows; all of them by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `feature` (the gene), `log2fc` (log2 scale, clipped to +-10), `coef` (natural log), `stat`
+        (F statistic), `pval` and `padj` (adjusted within the contrast). Sorted by p-value, then by the size
+        of the statistic, then by name; genes without a test (no count at all) come last, as NaN.
+
+    Raises
+    ------
+    ValueError
+        If the result has no tests, the contrast is missing or unknown, or `n` is negative.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> tests = {"log2fc": [0.1, 2.0], "coef": [0.07, 1.39], "stat": [0.2, 30.0]}
+    >>> tests |= {"pval": [0.6, 1e-4], "padj": [0.6, 2e-4]}
+    >>> result = xr.Dataset({k: ("gene", v) for k, v in tests.items()}, coords={"gene": ["ACTB", "GLI3"]})
+    >>> print(top_table(result).to_string(index=False))
+    feature  log2fc  coef  stat   pval   padj
+       GLI3     2.0  1.39  30.0 0.0001 0.0002
+       ACTB     0.1  0.07   0.2 0.6000 0.6000
+    """
+    import pandas as pd
+
+    if n is not None and n < 0:
+        msg = f"n is a number of rows, 0 or more; received {n!r}"
+        raise ValueError(msg)
+    tests = one_contrast(result, contrast)
+    columns = {"feature": tests[GENE].values.astype(object)}
+    columns |= {name: tests[name].values for name in STATISTICS}
+    # p-values of very strong effects underflow to the same 0: the statistic still ranks those
+    order = pd.DataFrame(
+        {"p": columns["pval"], "size": -np.abs(columns["stat"]), "name": columns["feature"].astype(str)}
+    ).sort_values(["p", "size", "name"], kind="stable", na_position="last")
+    return pd.DataFrame(columns).iloc[order.index[:n]].reset_index(drop=True)
