@@ -34,7 +34,7 @@ def fit(n_genes=3_000, seed=0):
     mean = rng.lognormal(4, 2, n_genes)
     trend = 0.05 + 2 / mean
     z = rng.normal(0, 3, n_genes) * (rng.random(n_genes) < 0.1) * 3 + rng.normal(size=n_genes)
-    log2fc = z * 0.2
+    log2fc = z * 0.2 * rng.lognormal(0, 0.3, n_genes)
     pval = 2 * stats.norm.sf(np.abs(z))
     log2fc[0], pval[0] = -10.0, 1e-9
     padj = stats.false_discovery_control(pval)

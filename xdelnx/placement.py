@@ -9,7 +9,8 @@ import numpy as np
 
 # Candidate positions around a point: rings of growing radius (in text heights), the sides first.
 _RADII = (0.9, 1.5, 2.3, 3.4, 5.0, 7.0, 9.5, 12.5, 16.0)
-_ANGLES = np.deg2rad([0, 180, 35, 145, -35, -145, 70, 110, -70, -110, 90, -90])
+_UP = range(15, 91, 15)
+_ANGLES = np.deg2rad([0, 180] + [angle for up in _UP for angle in (up, 180 - up, -up, up - 180)])
 _LEADER_STEPS = np.linspace(0.0, 1.0, 15)[:, None]
 
 
