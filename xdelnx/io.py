@@ -1,0 +1,353 @@
+"""Counts in: AnnData, tables of counts, and their conversion to a Zarr store.
+
+Sparse counts stay sparse and files stay files: a block of genes becomes a
+dense array when its task runs, and no earlier.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdelnx.errors import XdelnxWarning
+from xdelnx.schema import GENE, SAMPLE, annotate
+from xdelnx.stores import check_output, gene_chunk, listed, open_counts, write_store, zarr_safe
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["convert", "from_anndata", "open_counts", "write_store", "zarr_safe"]
+
+_TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_NOT_IN_A_NAME = ("/", "\\")  # they would open a folder inside the store
+
+
+# ---------------------------------------------------------------- AnnData
+
+
+def from_anndata(adata: AnnData | str | os.PathLike[str], *, layer: str | None = None) -> xr.Dataset:
+    """Make a Dataset of counts from an AnnData object or file.
+
+    Parameters
+    ----------
+    adata
+        AnnData, in memory, backed or lazy; or the path of a `.h5ad` file or an
+        AnnData Zarr store.
+    layer
+        Layer that holds the raw counts; `None` is `adata.X`.
+
+    Returns
+    -------
+    Dataset
+        `counts(sample, gene)`, with the columns of `obs` along `sample` and those of
+        `var` along `gene`. A categorical column becomes strings with the attribute
+        `categories`, its levels in order. Sparse counts stay sparse in
+        memory; each block of genes becomes dense when it is computed.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, the names of genes or samples are not unique, or one of the axes is empty.
+    TypeError
+        If `adata` is not an AnnData.
+    """
+    if isinstance(adata, str | os.PathLike):
+        return _from_anndata_path(Path(adata), layer)
+    if not all(hasattr(adata, name) for name in ("X", "obs", "var", "layers")):
+        msg = f"from_anndata takes an AnnData or the path of one; received {type(adata).__name__}"
+        raise TypeError(msg)
+    if adata.isbacked and adata.is_view:  # a view of a file has no array of its own
+        adata = adata.to_memory()
+    matrix = _layer(adata, layer)
+    return _dataset(_as_array(matrix, adata.shape), _frame(adata.obs), _frame(adata.var))
+
+
+def _from_anndata_path(path: Path, layer: str | None) -> xr.Dataset:
+    if not path.exists():
+        msg = f"there is nothing at {path}"
+        raise FileNotFoundError(msg)
+    try:
+        import anndata
+    except ImportError as error:
+        msg = "reading AnnData files needs the package anndata: pip install 'xdelnx[anndata]'"
+        raise ImportError(msg) from error
+    if path.is_dir():
+        return from_anndata(anndata.read_zarr(path), layer=layer)
+    adata = anndata.read_h5ad(path, backed="r")
+    try:
+        return from_anndata(adata, layer=layer)
+    finally:  # blocks open the file themselves when they are computed
+        adata.file.close()
+
+
+def _layer(adata: AnnData, layer: str | None) -> Any:
+    if layer is not None and layer not in adata.layers:
+        msg = f"the AnnData has no layer {layer!r}; it has {listed(adata.layers)}"
+        raise ValueError(msg)
+    matrix = adata.X if layer is None else adata.layers[layer]
+    if matrix is None:
+        msg = f"the AnnData has no X; pass layer=, one of {listed(adata.layers)}"
+        raise ValueError(msg)
+    return matrix
+
+
+def _frame(frame: Any) -> pd.DataFrame:
+    """Bring the metadata to memory; lazily read AnnData has a Dataset2D in its place."""
+    return frame.to_memory() if hasattr(frame, "to_memory") else frame
+
+
+def _as_array(matrix: Any, shape: tuple[int, int]) -> Any:
+    """Any matrix of AnnData as NumPy or, where it is lazy or sparse, as Dask in blocks of genes."""
+    n_samples, n_genes = shape
+    if isinstance(matrix, np.ndarray):
+        return np.asarray(matrix)
+    width = gene_chunk(n_samples, n_genes, matrix.dtype)
+    if isinstance(matrix, da.Array):
+        dense = da.map_blocks(_to_dense, matrix, dtype=matrix.dtype, meta=np.empty((0, 0), matrix.dtype))
+        return dense.rechunk({0: -1, 1: width})
+    if hasattr(matrix, "file"):  # a dense h5py dataset
+        return _in_blocks(_read_hdf5, (matrix.file.filename, matrix.name), shape, width, matrix.dtype)
+    columns = (matrix.to_memory() if hasattr(matrix, "to_memory") else matrix).tocsc()
+    starts = range(0, n_genes, width)
+    pieces = [_column_view(columns, start, min(start + width, n_genes)) for start in starts]
+    return _concatenate([(_to_dense, (piece,), piece.shape[1]) for piece in pieces], n_samples, matrix.dtype)
+
+
+def _in_blocks(
+    read: Callable[..., Any], args: tuple[Any, ...], shape: tuple[int, int], width: int, dtype: Any
+) -> Any:
+    stops = [(start, min(start + width, shape[1])) for start in range(0, shape[1], width)]
+    return _concatenate([(read, (*args, a, b), b - a) for a, b in stops], shape[0], dtype)
+
+
+def _concatenate(
+    tasks: list[tuple[Callable[..., Any], tuple[Any, ...], int]], n_samples: int, dtype: Any
+) -> Any:
+    """One Dask array from (function, arguments, number of genes) for each block."""
+    blocks = [
+        da.from_delayed(dask.delayed(function, pure=False, traverse=False)(*args), (n_samples, width), dtype)
+        for function, args, width in tasks
+    ]
+    return da.concatenate(blocks, axis=1) if blocks else da.zeros((n_samples, 0), dtype=dtype)
+
+
+def _column_view(matrix: Any, start: int, stop: int) -> Any:
+    """Columns start to stop of a CSC matrix without a copy, so that a task carries its own columns only."""
+    first, last = matrix.indptr[start], matrix.indptr[stop]
+    parts = (matrix.data[first:last], matrix.indices[first:last], matrix.indptr[start : stop + 1] - first)
+    return type(matrix)(parts, shape=(matrix.shape[0], stop - start))
+
+
+def _to_dense(block: Any) -> np.ndarray:
+    return block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+
+
+def _read_hdf5(path: str, name: str, start: int, stop: int) -> np.ndarray:
+    import h5py  # type: ignore[import-untyped]
+
+    with h5py.File(path, "r") as file:
+        return file[name][:, start:stop]
+
+
+# ---------------------------------------------------------------- labels
+
+
+def _dataset(counts: Any, samples: pd.DataFrame, genes: pd.DataFrame) -> xr.Dataset:
+    """Join counts with the metadata of both axes as variables."""
+    dataset = xr.Dataset(
+        {"counts": ((SAMPLE, GENE), counts)},
+        coords={SAMPLE: _names(samples.index, SAMPLE), GENE: _names(genes.index, GENE)},
+    )
+    for dim, frame in ((SAMPLE, samples), (GENE, genes)):
+        for name in frame.columns:
+            dataset[_free_name(str(name), dim, dataset)] = _column(frame[name], dim)
+    return annotate(dataset)
+
+
+def _names(index: pd.Index, dim: str) -> np.ndarray:
+    if len(index) == 0:
+        msg = f"there are no {dim}s in the counts"
+        raise ValueError(msg)
+    if not index.is_unique:
+        twice = index[index.duplicated()].unique()
+        msg = f"{len(twice)} {dim} names occur more than once ({listed(twice)}); make them unique first"
+        raise ValueError(msg)
+    return index.astype(str).to_numpy(dtype=object)
+
+
+def _free_name(name: str, dim: str, taken: xr.Dataset) -> str:
+    """Return the column's name, changed (with a warning) if the Dataset or a store cannot have it."""
+    free = name
+    for character in _NOT_IN_A_NAME:
+        free = free.replace(character, "_")
+    while free in taken.variables:
+        free = f"{dim}_{free}"
+    if free != name:
+        warnings.warn(f"the {dim} column {name!r} is called {free!r} here", XdelnxWarning, stacklevel=4)
+    return free
+
+
+def _column(values: pd.Series, dim: str) -> xr.Variable:
+    """One column of metadata in a type that Zarr knows: numbers, booleans or strings (NaN where missing)."""
+    attrs = {}
+    missing = values.isna().to_numpy()
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        attrs["categories"] = [str(level) for level in values.cat.categories]
+    elif pd.api.types.is_bool_dtype(values.dtype) and not missing.any():
+        return xr.Variable(dim, values.to_numpy(dtype=bool))
+    elif pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
+        kind = float if missing.any() else getattr(values.dtype, "numpy_dtype", values.dtype)
+        return xr.Variable(dim, values.to_numpy(dtype=kind))
+    elif values.dtype.kind in "mM":
+        return xr.Variable(dim, values.to_numpy())
+    strings = [np.nan if gone else str(value) for value, gone in zip(values, missing, strict=True)]
+    return xr.Variable(dim, np.array(strings, dtype=object), attrs)
+
+
+# ---------------------------------------------------------------- converting
+
+
+def convert(
+    source: Any,
+    store: str | os.PathLike[str],
+    *,
+    layer: str | None = None,
+    samples: Any = None,
+    overwrite: bool = False,
+) -> xr.Dataset:
+    """Convert counts to a Zarr store in gene-major chunks.
+
+    Parameters
+    ----------
+    source
+        AnnData or the path of one (`.h5ad` file or Zarr store); or a table of
+        counts (`.csv`, `.tsv`, `.txt`, also gzipped; or a DataFrame), genes in rows and
+        samples in columns, the genes' names in the first column.
+    store
+        Folder to write.
+    layer
+        Layer of the AnnData with the raw counts; `None` is its `X`.
+    samples
+        For a table of counts: the samples' metadata, a table with the samples' names in its
+        first column (a path, or a DataFrame with them as its index).
+    overwrite
+        Replace an existing store.
+
+    Returns
+    -------
+    Dataset
+        What was written, opened by `open_counts`. The counts have the smallest of
+        uint8, uint16, int32 and int64 that holds them; fractional counts keep their type.
+
+    Raises
+    ------
+    ValueError
+        If counts are negative, NaN or infinite, or the two tables do not fit together.
+    FileExistsError
+        If the store exists and `overwrite` is not set.
+    """
+    check_output(store, overwrite=overwrite)
+    dataset = _read_table(source, samples) if _is_table(source) else _read_anndata(source, layer, samples)
+    counts = dataset["counts"]
+    if isinstance(counts.data, np.ndarray):
+        counts = counts.chunk(
+            {SAMPLE: -1, GENE: gene_chunk(counts.sizes[SAMPLE], counts.sizes[GENE], counts.dtype)}
+        )
+    dataset["counts"] = counts.astype(_count_type(counts), keep_attrs=True)
+    write_store(dataset, store, overwrite=overwrite)
+    return open_counts(store)
+
+
+def _is_table(source: Any) -> bool:
+    return isinstance(source, pd.DataFrame) or (
+        isinstance(source, str | os.PathLike) and _table_suffix(Path(source)) in _TABLES
+    )
+
+
+def _table_suffix(path: Path) -> str:
+    return Path(path.stem).suffix if path.suffix in {".gz", ".bz2", ".xz", ".zst"} else path.suffix
+
+
+def _read_anndata(source: Any, layer: str | None, samples: Any) -> xr.Dataset:
+    if samples is not None:
+        msg = "samples= is for tables of counts; an AnnData has its own in .obs"
+        raise ValueError(msg)
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    if path is not None and path.exists() and not path.is_dir() and path.suffix != ".h5ad":
+        msg = f"cannot convert {path}; known are .h5ad, AnnData Zarr stores and {listed(_TABLES)} (also .gz)"
+        raise ValueError(msg)
+    return from_anndata(source, layer=layer)
+
+
+def _frame_of(table: Any) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table
+    path = Path(table)
+    if not path.exists():
+        msg = f"there is nothing at {path}"
+        raise FileNotFoundError(msg)
+    frame = pd.read_csv(path, sep=_TABLES.get(_table_suffix(path), ","), index_col=0)
+    frame.index = frame.index.astype(str)
+    return frame
+
+
+def _read_table(source: Any, samples: Any) -> xr.Dataset:
+    table = _frame_of(source)
+    words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    if words:
+        msg = f"columns of the table of counts are not numbers: {listed(words)}; leave gene names and counts"
+        raise ValueError(msg)
+    table.columns = table.columns.astype(str)
+    about = (
+        pd.DataFrame(index=table.columns) if samples is None else _matched(_frame_of(samples), table.columns)
+    )
+    return _dataset(table.to_numpy().T, about, pd.DataFrame(index=table.index))
+
+
+def _matched(samples: pd.DataFrame, wanted: pd.Index) -> pd.DataFrame:
+    """Put the samples' rows in the order of the counts."""
+    _names(samples.index, SAMPLE)
+    samples = samples.set_axis(samples.index.astype(str))
+    absent = wanted.difference(samples.index, sort=False)
+    if len(absent):
+        msg = (
+            f"{len(absent)} of {len(wanted)} samples of the counts are not in the table of samples: "
+            f"{listed(absent)}; it has {listed(samples.index)}"
+        )
+        raise ValueError(msg)
+    unused = samples.index.difference(wanted, sort=False)
+    if len(unused):
+        msg = f"{len(unused)} samples have no counts and are left out: {listed(unused)}"
+        warnings.warn(msg, XdelnxWarning, stacklevel=4)
+    return samples.loc[wanted]
+
+
+def _count_type(counts: xr.DataArray) -> np.dtype:
+    """Choose the smallest type for these counts, after a look at every one of them."""
+    looks = dask.compute(*(dask.delayed(_look)(block) for block in counts.data.to_delayed().ravel()))
+    bad = np.concatenate([look[0] for look in looks])
+    if bad.any():
+        genes = counts[GENE].values[bad]
+        msg = f"raw counts are needed; {bad.sum()} genes have negative, NaN or infinite ones: {listed(genes)}"
+        raise ValueError(msg)
+    if not all(look[2] for look in looks):
+        return counts.dtype
+    largest = max(look[1] for look in looks)
+    types = [np.dtype(name) for name in ("uint8", "uint16", "int32", "int64")]
+    return next((kind for kind in types if largest <= np.iinfo(kind).max), counts.dtype)
+
+
+def _look(block: np.ndarray) -> tuple[np.ndarray, float, bool]:
+    """Which genes of a block are no counts; the largest count; whether all are whole."""
+    good = np.isfinite(block) & (block >= 0)
+    whole = block.dtype.kind in "iub" or bool((np.floor(block) == block).all())
+    return ~good.all(axis=0), block.max(initial=0), whole

@@ -1,0 +1,260 @@
+"""Zarr stores: counts opened in blocks of genes, and results written whole or not at all.
+
+A store holds `counts(sample, gene)` in gene-major chunks (all samples of a few
+genes in one chunk) beside the samples' and genes' metadata. Everything is
+written to a temporary path next to its destination, which is renamed at the
+end, so that an output is either complete or not there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdelnx.schema import GENE, SAMPLE
+
+CHUNK_BYTES = 16_000_000
+"""Uncompressed size of a chunk at most: small enough to decode quickly, large enough for any disk."""
+
+CHUNKS_AT_LEAST = 16
+"""Chunks of a small data set, so that several workers have something to do."""
+
+_MISSING = ("", "NA", "<missing>")
+
+
+def listed(names: Iterable[Any], limit: int = 5) -> str:
+    """Quote names for a message: the first few, and how many more there are."""
+    names = [repr(str(name)) for name in names]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more if names else "none"
+
+
+# ---------------------------------------------------------------- reading a store
+
+
+def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
+    """Open a Zarr store of counts lazily, in blocks of genes.
+
+    Parameters
+    ----------
+    store
+        Path or URL of a Zarr store as written by `convert`, `simulate` or
+        xarray, or an opened Zarr store object.
+    counts
+        Name of the variable that holds the counts, with the dimensions `sample` and `gene`.
+
+    Returns
+    -------
+    Dataset
+        `counts(sample, gene)` as a Dask array, all samples of a block of genes
+        in one chunk and each block made of whole stored chunks; the metadata of
+        samples and genes in memory. Nothing of the counts is read yet.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at that path.
+    ValueError
+        If it is not a Zarr store, an AnnData, has no such variable, or the
+        variable lacks one of the two dimensions.
+    """
+    dataset = xr.open_zarr(store, chunks=None, consolidated=_consolidated(store))
+    if counts not in dataset:
+        msg = f"the store {store} has no variable {counts!r}; it has {listed(dataset.data_vars, limit=20)}"
+        raise ValueError(msg)
+    _check_dims(dataset[counts], counts)
+    blocks = {SAMPLE: -1, GENE: _block_width(dataset[counts])}
+    for name, variable in dataset.data_vars.items():
+        per_entry = {SAMPLE, GENE} <= set(variable.dims)
+        dataset[name] = variable.chunk(blocks).transpose(SAMPLE, GENE, ...) if per_entry else variable.load()
+    return dataset
+
+
+def _consolidated(store: Any) -> bool:
+    """Whether the store has consolidated metadata; raises if it is no store of ours."""
+    import zarr
+
+    path = Path(store) if isinstance(store, str | os.PathLike) and "://" not in str(store) else None
+    if path is not None and not path.exists():
+        msg = f"there is nothing at {path}"
+        raise FileNotFoundError(msg)
+    if path is not None and path.is_file() and path.suffix in {".h5ad", ".h5", ".hdf5"}:
+        raise ValueError(_not_counts(path, "an AnnData file"))
+    try:
+        group = zarr.open_group(store, mode="r")
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError) as error:
+        msg = f"{store} is not a Zarr store; open_counts reads what `xdelnx convert` or Dataset.to_zarr wrote"
+        raise ValueError(msg) from error
+    if group.attrs.get("encoding-type") == "anndata":
+        raise ValueError(_not_counts(store, "an AnnData store"))
+    return group.metadata.consolidated_metadata is not None
+
+
+def _not_counts(store: Any, what: str) -> str:
+    return (
+        f"{store} is {what}; read it with xdelnx.from_anndata({str(store)!r}), or convert it once to "
+        f"gene-major chunks with `xdelnx convert {store} counts.zarr`"
+    )
+
+
+def _check_dims(counts: xr.DataArray, name: str) -> None:
+    missing = [dim for dim in (SAMPLE, GENE) if dim not in counts.dims]
+    if missing:
+        msg = (
+            f"{name!r} has the dimensions {counts.dims}; needed are ({SAMPLE!r}, {GENE!r}). Missing: "
+            f"{listed(missing)}. Rename with dataset.rename(...) and write the store again"
+        )
+        raise ValueError(msg)
+
+
+def _block_width(counts: xr.DataArray) -> int:
+    """Genes of one block: as many whole stored chunks (or shards) as fit the usual size."""
+    axis = counts.get_axis_num(GENE)
+    grid = counts.encoding.get("shards") or counts.encoding.get("chunks") or counts.shape
+    stored = max(int(grid[axis]), 1)
+    return stored * max(gene_chunk(counts.sizes[SAMPLE], counts.sizes[GENE], counts.dtype) // stored, 1)
+
+
+def gene_chunk(n_samples: int, n_genes: int, dtype: Any) -> int:
+    """Genes in one chunk, at least 1: chunks of at most `CHUNK_BYTES`, at least `CHUNKS_AT_LEAST` of them."""
+    by_size = CHUNK_BYTES // max(n_samples * np.dtype(dtype).itemsize, 1)
+    return max(min(by_size, -(-n_genes // CHUNKS_AT_LEAST)), 1)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_store(dataset: xr.Dataset, store: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a Dataset to a Zarr store (format 3), completely or not at all.
+
+    Parameters
+    ----------
+    dataset
+        Counts or results. Variables of samples and genes are stored in chunks of all
+        samples of a few genes; lazy ones are computed while they are written.
+    store
+        Folder to write; the folders above it are made if need be.
+    overwrite
+        Replace an existing store once the new one is complete.
+
+    Raises
+    ------
+    FileExistsError
+        If the store exists and `overwrite` is not set, or if what exists is not a Zarr store.
+    """
+    import zarr
+
+    ready = _chunked(zarr_safe(dataset))
+    with replacing(store, overwrite=overwrite) as partial:
+        ready.to_zarr(partial, mode="w-", zarr_format=3, consolidated=False)
+        with (
+            warnings.catch_warnings()
+        ):  # other readers of format 3 may pass over it, and xarray warns without it
+            warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+            zarr.consolidate_metadata(partial, zarr_format=3)
+
+
+def zarr_safe(dataset: xr.Dataset) -> xr.Dataset:
+    """Make every variable writable to Zarr, and readable again as it was, without a warning.
+
+    Strings become objects: Zarr 3 has no fixed-width strings. pandas' own types become
+    NumPy's. A missing string is written as a value that no other entry has and
+    that xarray turns into NaN on reading (the attribute `missing_value`).
+    Encodings left over from another store are dropped.
+    """
+    safe = dataset.drop_encoding()
+    for name in dataset.variables:
+        variable = safe.variables[name]
+        if variable.dtype.kind in "USOT" or isinstance(variable.dtype, pd.api.extensions.ExtensionDtype):
+            strings = _safe_strings(variable)
+            safe = (
+                safe.assign_coords({name: strings}) if name in safe.coords else safe.assign({name: strings})
+            )
+    return safe
+
+
+def _safe_strings(variable: xr.Variable) -> xr.Variable:
+    values = np.asarray(variable.values, dtype=object)
+    missing = pd.isna(values)
+    present = values[~missing]
+    attrs = {key: value for key, value in variable.attrs.items() if key != "missing_value"}
+    if missing.any():
+        attrs["missing_value"] = next(mark for mark in _MISSING if mark not in set(present))
+    strings = np.full(values.shape, attrs.get("missing_value", ""), dtype=object)
+    strings[~missing] = [str(value) for value in present]
+    # Object strings without an entry have no type that Zarr could infer.
+    return xr.Variable(
+        variable.dims, strings if strings.size else strings.astype(np.dtypes.StringDType()), attrs
+    )
+
+
+def _chunked(dataset: xr.Dataset) -> xr.Dataset:
+    """Gene-major chunks for what has samples and genes; chunks of one size for whatever else is lazy."""
+    for name, variable in dataset.data_vars.items():
+        if {SAMPLE, GENE} <= set(variable.dims):
+            width = gene_chunk(variable.sizes[SAMPLE], variable.sizes[GENE], variable.dtype)
+            dataset[name] = variable.chunk({SAMPLE: -1, GENE: width})
+        elif variable.chunks is not None:
+            sizes = {dim: max(chunks, default=1) or 1 for dim, chunks in variable.chunksizes.items()}
+            dataset[name] = variable.chunk(sizes)
+    return dataset
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Return the output's true path, or an error if something is there that must stay."""
+    if "://" in str(path):
+        msg = f"cannot write to {path}: outputs are local paths; copy the finished store there"
+        raise ValueError(msg)
+    target = Path(os.path.realpath(path))  # a link stays a link
+    if not target.exists():
+        return target
+    if not overwrite:
+        msg = f"{path} exists already; choose another name, or overwrite it (overwrite=True, --overwrite)"
+        raise FileExistsError(msg)
+    if target.is_dir() and any(target.iterdir()) and not _is_store(target):
+        msg = f"{path} is a folder but not a Zarr store, so it is not overwritten; choose another name"
+        raise FileExistsError(msg)
+    return target
+
+
+def _is_store(path: Path) -> bool:
+    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
+    target = check_output(path, overwrite=overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    partial, old = (target.parent / f".{target.name}.{mark}.{kind}" for kind in ("partial", "old"))
+    try:
+        yield partial
+        check_output(path, overwrite=overwrite)  # somebody may have been faster
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    finally:
+        _remove(partial)
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
