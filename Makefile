@@ -1,0 +1,42 @@
+# make demo    the main job, end to end, on simulated counts; results under demo-output/
+# make test    everything a change must pass: ruff, mypy, codespell, pytest with doctests
+# make lint    the checks without the tests;  make format  writes what ruff would
+# make clean   removes .venv, demo-output and caches
+#
+# The first of them makes .venv, with python3 >= 3.11; another interpreter: make demo PYTHON=python3.12
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+SOURCES := xdelnx tests examples tools $(wildcard validation benchmarks)
+
+.PHONY: help demo test lint format clean python
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+demo: python
+	@$(PYTHON) tools/environment.py demo
+	@$(BIN)/python examples/demo.py
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: python
+	@$(PYTHON) tools/environment.py dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/codespell $(SOURCES) *.md
+
+format: python
+	@$(PYTHON) tools/environment.py dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+python:
+	@test -n "$(PYTHON)" || { echo "xdelnx needs python3 3.11 or newer, found none: make demo PYTHON=..." >&2; exit 1; }
+
+clean:
+	rm -rf .venv demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find xdelnx tests examples tools -name __pycache__ -type d -exec rm -rf {} +
