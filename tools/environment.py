@@ -59,7 +59,7 @@ def install(kind: str) -> None:
     command = [
         *create(),
         "install",
-        "--quiet",
+        "-qq",
         "--disable-pip-version-check",
         "--editable",
         f".[{EXTRAS[kind]}]",

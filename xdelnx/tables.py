@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xdelnx.messages import closest, listing
 from xdelnx.schema import CONTRAST, GENE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import pandas as pd
     import xarray as xr
 
@@ -40,7 +38,7 @@ def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
     """
     if "pval" not in result:
         msg = (
-            f"the result has no tests: expected a variable 'pval', found {_listing(result.data_vars)}. "
+            f"the result has no tests: expected a variable 'pval', found {listing(result.data_vars)}. "
             "Make some with xdelnx.test(data, fit, contrast), or fit(..., contrasts='last')."
         )
         raise ValueError(msg)
@@ -58,23 +56,12 @@ def _position(labels: list[str], contrast: str | None) -> int:
     if contrast is None:
         if len(labels) == 1:
             return 0
-        msg = (
-            f"the result holds {len(labels)} contrasts: choose one with contrast=, out of {_listing(labels)}"
-        )
+        msg = f"the result holds {len(labels)} contrasts: choose one with contrast=, out of {listing(labels)}"
         raise ValueError(msg)
     if contrast in labels:
         return labels.index(contrast)
-    close = get_close_matches(str(contrast), labels, n=3)
-    hint = f"Did you mean {_listing(close)}? " if close else ""
-    msg = f"no contrast {contrast!r} in the result. {hint}It holds {_listing(labels)}."
+    msg = f"no contrast {contrast!r} in the result; {closest(str(contrast), labels, 'contrasts')}"
     raise ValueError(msg)
-
-
-def _listing(names: Iterable[object], most: int = 30) -> str:
-    """Names in quotes, separated by commas, cut off before they fill the screen."""
-    quoted = [repr(str(name)) for name in names]
-    tail = f", ... ({len(quoted)} in all)" if len(quoted) > most else ""
-    return ", ".join(quoted[:most]) + tail if quoted else "none"
 
 
 def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None = None) -> pd.DataFrame:

@@ -1,0 +1,141 @@
+"""The house: imports run downwards, heavy packages load when they are needed, nothing grows too large."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xdelnx
+
+PACKAGE = Path(xdelnx.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+# Module -> floor. A module may import from the floors below its own, and from nowhere else in the package.
+FLOORS = {
+    # the scalar formulas, each written once
+    "errors": 0,
+    "messages": 0,
+    "negative_binomial": 0,
+    "placement": 0,
+    # NumPy and Numba on the CPU, CuPy on a GPU
+    "kernels": 10,
+    "backend": 11,
+    # algorithms, one file per step of the method
+    "basis": 20,
+    "observations": 20,
+    "size_factors": 21,
+    "glm": 21,
+    "dispersion": 22,
+    "shrinkage": 22,
+    "significance": 22,
+    # labels; chunks and devices
+    "schema": 40,
+    "formulas": 40,
+    "expressions": 40,
+    "model_matrix": 41,
+    "design": 42,
+    "contrasts": 43,
+    "blocks": 43,
+    # verbs on Datasets
+    "inputs": 50,
+    "stores": 50,
+    "io": 51,
+    "simulation": 51,
+    "tables": 51,
+    "api": 52,
+    # people
+    "drawing": 60,
+    "plot": 61,
+    "options": 61,
+    "cli": 62,
+    # the facade names everything and, lazily, imports it all
+    "__init__": 100,
+    "__main__": 100,
+}
+ARRAYS_ONLY = 40  # below this floor: no xarray, Dask, pandas, formulaic
+LABELS_AND_CHUNKS = {
+    "xarray",
+    "dask",
+    "distributed",
+    "pandas",
+    "formulaic",
+    "formulaic_contrasts",
+    "anndata",
+    "zarr",
+}
+HEAVY = ("cupy", "matplotlib", "anndata", "distributed")
+
+
+def tree(module):
+    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def imports(module):
+    """Names of the modules that a module imports anywhere in it, also inside functions."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}.py line {node.lineno}: imports are absolute"
+            if node.module == "xdelnx":
+                yield from (f"xdelnx.{alias.name}" for alias in node.names)
+            else:
+                yield str(node.module)
+
+
+def test_every_module_has_a_floor():
+    homeless = set(MODULES) - set(FLOORS)
+    assert not homeless, f"{homeless} have no floor: give them one in FLOORS, next to what they resemble"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_downwards(module):
+    for name in imports(module):
+        package, _, rest = name.partition(".")
+        if package == "xdelnx" and rest:
+            other = rest.split(".")[0]
+            assert FLOORS[other] < FLOORS[module], f"{module} imports {other}, which is not below it"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if FLOORS.get(m, 100) < ARRAYS_ONLY])
+def test_algorithms_know_arrays_only(module):
+    found = {name.split(".")[0] for name in imports(module)} & LABELS_AND_CHUNKS
+    assert not found, f"{module} is an algorithm on arrays, and imports {found}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_and_functions_stay_short(module):
+    lines = (PACKAGE / f"{module}.py").read_text(encoding="utf-8").count("\n")
+    assert lines <= 400, f"{module}.py has {lines} lines: it has become two modules"
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+            length = (node.end_lineno - body[0].lineno + 1) if body else 0
+            assert length <= 60, f"{module}.{node.name} has {length} lines without its docstring"
+
+
+def loaded_after(code):
+    """Which heavy packages a fresh interpreter has loaded after running some code."""
+    probe = f"{code}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def test_import_is_light():
+    assert loaded_after("import xdelnx") == set()
+
+
+def test_only_plots_load_matplotlib_and_only_when_drawing():
+    assert loaded_after("import xdelnx; xdelnx.plot; xdelnx.top_table") == set()
+
+
+def test_names_of_the_package():
+    assert set(xdelnx.__all__) <= set(dir(xdelnx))
+    for name in xdelnx.__all__:
+        assert getattr(xdelnx, name) is not None
+    with pytest.raises(AttributeError, match=r"'fitt'; it has .*fit"):
+        _ = xdelnx.fitt
