@@ -20,14 +20,14 @@ import xarray as xr
 
 from xdelnx.errors import XdelnxWarning
 from xdelnx.schema import GENE, SAMPLE, annotate
-from xdelnx.stores import check_output, gene_chunk, listed, open_counts, write_store, zarr_safe
+from xdelnx.stores import check_output, gene_chunk, listed, open_counts, open_result, write_store, zarr_safe
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["convert", "from_anndata", "open_counts", "write_store", "zarr_safe"]
+__all__ = ["convert", "from_anndata", "open_counts", "open_result", "write_store", "zarr_safe"]
 
-_TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _NOT_IN_A_NAME = ("/", "\\")  # they would open a folder inside the store
 
 
@@ -269,11 +269,12 @@ def convert(
 
 def _is_table(source: Any) -> bool:
     return isinstance(source, pd.DataFrame) or (
-        isinstance(source, str | os.PathLike) and _table_suffix(Path(source)) in _TABLES
+        isinstance(source, str | os.PathLike) and table_suffix(Path(source)) in TABLES
     )
 
 
-def _table_suffix(path: Path) -> str:
+def table_suffix(path: Path) -> str:
+    """Return the suffix that tells the kind of a table, below that of a compression."""
     return Path(path.stem).suffix if path.suffix in {".gz", ".bz2", ".xz", ".zst"} else path.suffix
 
 
@@ -283,7 +284,7 @@ def _read_anndata(source: Any, layer: str | None, samples: Any) -> xr.Dataset:
         raise ValueError(msg)
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     if path is not None and path.exists() and not path.is_dir() and path.suffix != ".h5ad":
-        msg = f"cannot convert {path}; known are .h5ad, AnnData Zarr stores and {listed(_TABLES)} (also .gz)"
+        msg = f"cannot convert {path}; known are .h5ad, AnnData Zarr stores and {listed(TABLES)} (also .gz)"
         raise ValueError(msg)
     return from_anndata(source, layer=layer)
 
@@ -295,7 +296,7 @@ def _frame_of(table: Any) -> pd.DataFrame:
     if not path.exists():
         msg = f"there is nothing at {path}"
         raise FileNotFoundError(msg)
-    frame = pd.read_csv(path, sep=_TABLES.get(_table_suffix(path), ","), index_col=0)
+    frame = pd.read_csv(path, sep=TABLES.get(table_suffix(path), ","), index_col=0)
     frame.index = frame.index.astype(str)
     return frame
 

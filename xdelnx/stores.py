@@ -68,7 +68,7 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
         If it is not a Zarr store, an AnnData, has no such variable, or the
         variable lacks one of the two dimensions.
     """
-    dataset = xr.open_zarr(store, chunks=None, consolidated=_consolidated(store))
+    dataset = _open(store)
     if counts not in dataset:
         msg = f"the store {store} has no variable {counts!r}; it has {listed(dataset.data_vars, limit=20)}"
         raise ValueError(msg)
@@ -78,6 +78,28 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
         per_entry = {SAMPLE, GENE} <= set(variable.dims)
         dataset[name] = variable.chunk(blocks).transpose(SAMPLE, GENE, ...) if per_entry else variable.load()
     return dataset
+
+
+def open_result(store: Any) -> xr.Dataset:
+    """Open what `fit` returned and `write_store` or `Dataset.to_zarr` wrote, in memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at that path.
+    ValueError
+        If it is not a Zarr store, or not one of a fit.
+    """
+    dataset = _open(store)
+    missing = [name for name in ("beta", "design") if name not in dataset]
+    if missing:
+        msg = f"the store {store} is not the result of a fit: it has no variable {listed(missing)}"
+        raise ValueError(msg)
+    return dataset.load().drop_encoding()
+
+
+def _open(store: Any) -> xr.Dataset:
+    return xr.open_zarr(store, chunks=None, consolidated=_consolidated(store))
 
 
 def _consolidated(store: Any) -> bool:

@@ -1,0 +1,382 @@
+"""The command line: options named as the arguments, whole outputs or none, exit status 0, 1 and 2."""
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+import types
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from xdelnx import __version__
+from xdelnx.cli import main
+from xdelnx.options import parser
+from xdelnx.stores import open_counts
+
+COMMANDS = {
+    # command: (module, function, arguments that are positional on the command line or have no option)
+    "simulate": ("xdelnx.simulation", "simulate", set()),
+    "convert": ("xdelnx.io", "convert", {"source", "store"}),
+    "fit": ("xdelnx.api", "fit", {"data", "compute"}),
+    "test": ("xdelnx.api", "test", {"data", "fit", "compute"}),
+}
+COMMON = {"help", "scheduler", "debug", "overwrite", "table"}
+
+
+def subparsers():
+    actions = next(a for a in parser()._actions if a.choices and "fit" in a.choices)
+    return actions.choices
+
+
+@pytest.fixture
+def store(tmp_path):
+    path = tmp_path / "counts.zarr"
+    options = ["--n-samples", "8", "--n-genes", "240", "--condition", "KO", "--levels", "False,True"]
+    assert main(["simulate", str(path), *options]) == 0
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_the_arguments(command):
+    module, name, left_out = COMMANDS[command]
+    pytest.importorskip(module, exc_type=ModuleNotFoundError)
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    actions = {a.dest: a for a in subparsers()[command]._actions if a.option_strings}
+    assert set(actions) - COMMON == set(parameters) - left_out - COMMON
+    for dest, action in actions.items():
+        assert f"--{dest.replace('_', '-')}" in action.option_strings or dest == "help"
+        # None stands for a default that a word on the command line cannot say ("last")
+        if dest in parameters and action.default is not None and not action.required:
+            default = parameters[dest].default
+            assert action.default == (list(default) if isinstance(default, tuple) else default)
+
+
+def test_every_option_has_help():
+    for command in subparsers().values():
+        assert all(action.help for action in command._actions)
+
+
+def test_simulate(store):
+    ds = open_counts(store)
+    assert dict(ds.sizes) == {"sample": 8, "gene": 240}
+    assert ds["KO"].dtype == bool
+
+
+def test_simulate_lazily_gives_the_same(store, tmp_path):
+    options = [
+        "--n-samples",
+        "8",
+        "--n-genes",
+        "240",
+        "--condition",
+        "KO",
+        "--levels",
+        "False,True",
+        "--chunks",
+        "50",
+    ]
+    assert main(["simulate", str(tmp_path / "y.zarr"), *options, "--scheduler", "synchronous"]) == 0
+    xr.testing.assert_identical(open_counts(tmp_path / "y.zarr").load(), open_counts(store).load())
+
+
+def test_convert(tmp_path, capsys):
+    counts = np.arange(12).reshape(3, 4)
+    ad.AnnData(counts.astype("f4"), layers={"raw": 2.0 * counts}).write_h5ad(tmp_path / "a.h5ad")
+    arguments = ["convert", str(tmp_path / "a.h5ad"), str(tmp_path / "a.zarr"), "--layer", "raw"]
+    assert main(arguments) == 0
+    np.testing.assert_array_equal(open_counts(tmp_path / "a.zarr")["counts"], 2 * counts)
+    captured = capsys.readouterr()
+    assert "3 samples x 4 genes as uint8" in captured.err
+    assert captured.out == ""
+    assert main(arguments) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+
+
+def test_convert_tables(tmp_path):
+    pd.DataFrame({"s0": [1, 2], "s1": [3, 4]}, index=["g0", "g1"]).to_csv(tmp_path / "c.csv")
+    pd.DataFrame({"KO": [True, False]}, index=["s1", "s0"]).to_csv(tmp_path / "o.tsv", sep="\t")
+    paths = [str(tmp_path / name) for name in ("c.csv", "c.zarr", "o.tsv")]
+    assert main(["convert", *paths[:2], "--samples", paths[2]]) == 0
+    assert open_counts(paths[1])["KO"].values.tolist() == [False, True]
+
+
+# ---------------------------------------------------------------- fit and test, the functions replaced
+
+
+@pytest.fixture
+def calls(monkeypatch, store):
+    """Record what fit and test are called with; they return a small result."""
+    seen = []
+    result = xr.Dataset(
+        {
+            name: (("contrast", "gene"), np.array([[0.5, 0.01, np.nan]]))
+            for name in ("log2fc", "coef", "stat", "pval", "padj")
+        },
+        coords={"gene": ["a", "b", "c"], "contrast": ["KO[T.True]"]},
+    )
+    result["status"] = ("gene", np.array([0, 0, 1], dtype=np.int8))
+    result["beta"] = (("gene", "coefficient"), np.zeros((3, 2)))
+    result["design"] = (("sample", "coefficient"), np.zeros((8, 2)))
+
+    def fit(data, design, **options):
+        seen.append((design, options))
+        return result
+
+    def test(data, fitted, contrast=None, **options):
+        assert fitted["beta"].shape == (3, 2)
+        seen.append((contrast, options))
+        return result.drop_vars(["beta", "design", "status"])
+
+    monkeypatch.setitem(sys.modules, "xdelnx.api", types.SimpleNamespace(fit=fit, test=test))
+    return seen
+
+
+def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
+    out, table = tmp_path / "fit.zarr", tmp_path / "genes.csv"
+    assert main(["fit", str(store), str(out), "--design", "~ KO", "--table", str(table)]) == 0
+    design, options = calls.pop()
+    assert design == "~ KO"
+    assert options == {
+        "reference": None,
+        "contrasts": "last",
+        "size_factors": "normed_sum",
+        "offset": None,
+        "overdispersion": True,
+        "shrinkage": True,
+        "cox_reid": True,
+        "ridge": 0.0,
+        "counts": "counts",
+        "device": "auto",
+    }
+    frame = pd.read_csv(table)
+    assert list(frame.columns) == ["feature", "log2fc", "coef", "stat", "pval", "padj", "contrast"]
+    assert list(frame["feature"]) == ["b", "a", "c"]
+    err = capsys.readouterr().err
+    assert "fitting ~ KO to 8 samples x 240 genes in 16 blocks" in err
+    assert "KO[T.True]: 1 of 2 tested genes at a false discovery rate of 5 %" in err
+    assert "status of genes: 1 all_zero (all others ok)" in err
+    assert xr.open_zarr(out)["beta"].shape == (3, 2)
+
+
+def test_fit_forwards_other_options(calls, store, tmp_path):
+    words = (
+        "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none "
+        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --device cpu"
+    )
+    assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
+    _, options = calls.pop()
+    assert options == {
+        "reference": {"KO": "True", "donor": "d1"},
+        "contrasts": ["a", "b-c"],
+        "size_factors": None,
+        "offset": "o",
+        "overdispersion": 0.5,
+        "shrinkage": False,
+        "cox_reid": False,
+        "ridge": 2.0,
+        "counts": "counts",
+        "device": "cpu",
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("false", False), ("True", True), ("global", "global"), ("0", 0.0)]
+)
+def test_overdispersion_words(calls, store, tmp_path, word, value):
+    arguments = ["fit", str(store), str(tmp_path / "f.zarr"), "--design", "~ KO", "--overdispersion", word]
+    assert main(arguments) == 0
+    found = calls.pop()[1]["overdispersion"]
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("words", "contrast", "reduced"),
+    [
+        ([], None, None),
+        (["--contrast", "KO[T.True]"], "KO[T.True]", None),
+        (["--contrast", "a", "--contrast", "b - a"], ["a", "b - a"], None),
+        (["--reduced", "~ 1"], None, "~ 1"),
+    ],
+)
+def test_test_forwards_its_options(calls, store, tmp_path, words, contrast, reduced):
+    fit, out, table = (str(tmp_path / name) for name in ("fit.zarr", "test.zarr", "genes.tsv.gz"))
+    assert main(["fit", str(store), fit, "--design", "~ KO"]) == 0
+    assert main(["test", str(store), fit, out, "--table", table, *words]) == 0
+    assert calls.pop() == (contrast, {"reduced": reduced, "device": "auto"})
+    assert list(pd.read_csv(table, sep="\t")["feature"]) == ["b", "a", "c"]
+
+
+def test_table_and_store_come_both_or_neither(calls, store, tmp_path, monkeypatch, capsys):
+    def full_disk(*args, **kwargs):
+        msg = "No space left on device"
+        raise OSError(msg)
+
+    monkeypatch.setattr(xr.Dataset, "to_zarr", full_disk)
+    arguments = [
+        "fit",
+        str(store),
+        str(tmp_path / "f.zarr"),
+        "--design",
+        "~ KO",
+        "--table",
+        str(tmp_path / "t.csv"),
+    ]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.endswith("xdelnx: error: No space left on device\n")
+    assert os.listdir(tmp_path) == ["counts.zarr"]
+
+
+def test_outputs_are_refused_before_the_work(calls, store, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("mine")
+    (tmp_path / "d.csv").mkdir()
+    fit = ["fit", str(store), str(tmp_path / "f.zarr"), "--design", "~ KO"]
+    for words, message in (
+        (["--table", str(tmp_path / "t.csv")], "t.csv exists already"),
+        (["--table", str(tmp_path / "t.xlsx")], "expected a name that ends in .csv, .tsv, .txt"),
+        (["--table", str(tmp_path / "d.csv"), "--overwrite"], "is a folder"),
+        (["--table", str(tmp_path / "u.csv"), "--contrasts", "none"], "--contrasts none asks for no test"),
+    ):
+        assert main([*fit, *words]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["fit", str(store), str(store), "--design", "~ KO"]) == 1
+    assert calls == []
+    assert (tmp_path / "t.csv").read_text() == "mine"
+    assert main([*fit, "--table", str(tmp_path / "t.csv"), "--overwrite"]) == 0
+    assert (tmp_path / "t.csv").read_text() != "mine"
+
+
+def test_a_store_that_is_no_fit(calls, store, tmp_path, capsys):
+    assert main(["test", str(store), str(store), str(tmp_path / "t.zarr")]) == 1
+    assert "is not the result of a fit: it has no variable 'beta', 'design'" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- exit status
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ([], 2, "required: COMMAND"),
+        (["dance"], 2, "invalid choice: 'dance'"),
+        (["simulate"], 2, "required: OUT"),
+        (["fit", "a", "b"], 2, "required: --design"),
+        (
+            ["fit", "a", "b", "--design", "~ x", "--reference", "KO"],
+            2,
+            "expected COLUMN=LEVEL, received 'KO'",
+        ),
+        (
+            ["fit", "a", "b", "--design", "~ x", "--overdispersion", "lots"],
+            2,
+            "expected true, false, global or a",
+        ),
+        (
+            ["simulate", "x", "--scheduler", "dask"],
+            2,
+            "expected threads, processes, synchronous or an address",
+        ),
+        (["simulate", "x", "--n-gen", "3"], 2, "unrecognized arguments"),
+        (["simulate", "x.zarr", "--n-genes", "0"], 1, "error: n_genes must be at least 1"),
+        (["convert", "absent.csv", "x.zarr"], 1, "error: there is nothing at absent.csv"),
+        (["--version"], 0, __version__),
+        (["fit", "--help"], 0, "columns of the samples"),
+    ],
+)
+def test_exit_status(tmp_path, monkeypatch, capsys, words, status, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == status
+    captured = capsys.readouterr()
+    assert message in captured.out + captured.err
+    assert "Traceback" not in captured.err
+    assert os.listdir(tmp_path) == []
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["convert", "absent.csv", str(tmp_path / "x.zarr"), "--debug"])
+
+
+def test_unexpected_errors_say_their_kind(tmp_path, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr("xdelnx.simulation.simulate", fail)
+    assert main(["simulate", str(tmp_path / "x.zarr")]) == 1
+    assert "error: MemoryError:  (--debug shows where)" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xdelnx.simulation.simulate", interrupt)
+    assert main(["simulate", str(tmp_path / "x.zarr")]) == 1
+    assert "interrupted; no output was written" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_warnings_are_one_line(tmp_path, capsys, monkeypatch):
+    pd.DataFrame({"s0": [1, 2]}, index=["g0", "g1"]).to_csv(tmp_path / "c.csv")
+    pd.DataFrame({"KO": [True, False]}, index=["s0", "s1"]).to_csv(tmp_path / "o.csv")
+    arguments = [
+        "convert",
+        str(tmp_path / "c.csv"),
+        str(tmp_path / "x.zarr"),
+        "--samples",
+        str(tmp_path / "o.csv"),
+    ]
+    code = f"import sys; from xdelnx.cli import main; sys.exit(main({arguments!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "xdelnx: warning: 1 samples have no counts and are left out: 's1'\n" in done.stderr
+    assert ".py" not in done.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from xdelnx.cli import main; main(['--help']); "
+        "heavy = {'numpy', 'pandas', 'xarray', 'dask', 'zarr', 'numba'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+# ---------------------------------------------------------------- schedulers
+
+
+def test_processes(tmp_path):
+    options = ["--n-samples", "4", "--n-genes", "600", "--chunks", "100", "--scheduler", "processes"]
+    assert main(["simulate", str(tmp_path / "x.zarr"), *options]) == 0
+
+
+def test_bar_on_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("xdelnx.cli.BAR_AFTER_SECONDS", 0.0)
+    arguments = ["simulate", str(tmp_path / "x.zarr"), "--n-samples", "4", "--n-genes", "50"]
+    assert main(arguments) == 0
+    assert "100% Completed" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    assert main([*arguments, "--overwrite"]) == 0
+    assert "%" not in capsys.readouterr().err
+
+
+def test_an_address_where_nobody_listens(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("xdelnx.cli.CONNECT_SECONDS", 1)
+    assert main(["simulate", str(tmp_path / "x.zarr"), "--scheduler", "tcp://127.0.0.1:9"]) == 1
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_cluster(tmp_path, store):
+    """A scheduler of another process computes the same."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        options = ["--n-samples", "8", "--n-genes", "240", "--condition", "KO", "--levels", "False,True"]
+        address = ["--scheduler", cluster.scheduler_address, "--chunks", "60"]
+        assert main(["simulate", str(tmp_path / "y.zarr"), *options, *address]) == 0
+    xr.testing.assert_identical(open_counts(tmp_path / "y.zarr").load(), open_counts(store).load())
