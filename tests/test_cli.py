@@ -372,11 +372,14 @@ def test_an_address_where_nobody_listens(tmp_path, capsys, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_cluster(tmp_path, store):
-    """A scheduler of another process computes the same."""
+def test_cluster(tmp_path, store, monkeypatch, capsys):
+    """Two worker processes compute the same, and a terminal shows their tasks."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("xdelnx.cli.BAR_AFTER_SECONDS", 0.01)
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         options = ["--n-samples", "8", "--n-genes", "240", "--condition", "KO", "--levels", "False,True"]
         address = ["--scheduler", cluster.scheduler_address, "--chunks", "60"]
         assert main(["simulate", str(tmp_path / "y.zarr"), *options, *address]) == 0
     xr.testing.assert_identical(open_counts(tmp_path / "y.zarr").load(), open_counts(store).load())
+    assert "waiting" in capsys.readouterr().err

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 import xarray as xr
 
 from xdelnx import XdelnxWarning
-from xdelnx.io import convert, from_anndata, open_counts, write_store, zarr_safe
+from xdelnx.io import convert, from_anndata, open_counts, open_result, write_store, zarr_safe
+from xdelnx.schema import VARIABLES, annotate
 from xdelnx.simulation import simulate
 from xdelnx.stores import gene_chunk, replacing
 
@@ -482,3 +483,28 @@ def test_convert_refuses_an_existing_store_before_reading(tmp_path):
         convert("absent.csv", tmp_path / "x.zarr")
     convert(_table(s2=[5, 6]), tmp_path / "x.zarr", overwrite=True)
     assert open_counts(tmp_path / "x.zarr").sizes["sample"] == 3
+
+
+# ---------------------------------------------------------------- results
+
+
+def test_every_variable_of_the_schema_round_trips(tmp_path):
+    """A result with every variable of the schema, NaN and infinities among them, comes back identical."""
+    sizes = {"sample": 3, "gene": 4, "coefficient": 2, "contrast": 1, "restriction": 2}
+    rng = np.random.default_rng(0)
+    result = xr.Dataset(coords={dim: [f"{dim} {i}" for i in range(size)] for dim, size in sizes.items()})
+    for name, variable in VARIABLES.items():
+        result[name] = (variable.dims, rng.normal(size=[sizes[dim] for dim in variable.dims]))
+    result["pval"][0, 0] = np.nan
+    result["df2"] = np.inf
+    result["status"] = result["status"].astype(np.int8)
+    result = zarr_safe(
+        annotate(result).assign_attrs(title="a fit", options='{"ridge": 0.0}', references=["a", "b"])
+    )
+    write_store(result, tmp_path / "fit.zarr")
+    xr.testing.assert_identical(open_result(tmp_path / "fit.zarr"), result)
+    xr.testing.assert_identical(xr.open_zarr(tmp_path / "fit.zarr").load(), result)
+    with pytest.warns(UserWarning, match="Consolidated metadata") as caught:
+        result.to_zarr(tmp_path / "plain.zarr")
+    assert len(caught) == 1  # zarr says this of every store of format 3 that xarray writes
+    xr.testing.assert_identical(xr.open_zarr(tmp_path / "plain.zarr").load(), result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -245,7 +246,7 @@ def _job(scheduler: str, what: str) -> Iterator[None]:
         with dask.config.set(scheduler=scheduler), _bar():
             yield
     else:
-        with _client(scheduler):
+        with _client(scheduler) as client, _task_line(client):
             yield
     _say(f"done in {time.monotonic() - start:.1f} s")
 
@@ -269,6 +270,34 @@ def _client(address: str) -> Any:
         raise ConnectionError(msg) from error
     _say(f"on {address} ({len(client.scheduler_info()['workers'])} workers); watch {client.dashboard_link}")
     return client
+
+
+@contextmanager
+def _task_line(client: Any) -> Iterator[None]:
+    """Keep a line on the terminal up to date with the tasks of the cluster."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(BAR_AFTER_SECONDS):
+            running, waiting = client.run_on_scheduler(_tasks)
+            print(f"\r{running:,} tasks running, {waiting:,} waiting   ", end="", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        print(file=sys.stderr)
+
+
+def _tasks(dask_scheduler: Any) -> tuple[int, int]:
+    states = [task.state for task in dask_scheduler.tasks.values()]
+    return states.count("processing"), sum(state in ("waiting", "queued", "no-worker") for state in states)
 
 
 if __name__ == "__main__":
