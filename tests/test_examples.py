@@ -1,0 +1,70 @@
+"""The examples run, and what they write is there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+# what an example prints is read by people: a warning in it is a fault, wherever it comes from
+STRICT = {"PYTHONWARNINGS": "error", "MPLBACKEND": "Agg"}
+
+
+def run(code, folder):
+    """Run code in a fresh interpreter beside the examples; return what it printed."""
+    environment = os.environ | STRICT | {"PYTHONPATH": str(EXAMPLES)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_walkthrough(tmp_path):
+    printed = run("import gli3_walkthrough; gli3_walkthrough.main('out', n_genes=2_000)", tmp_path)
+    assert "nan" not in printed.split("Dispersion range:")[1].splitlines()[0]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "gli3.zarr", "fit.zarr", "GLI3_KO.csv", "dispersions.png", "volcano.png",
+    }  # fmt: skip
+    table = pd.read_csv(tmp_path / "out" / "GLI3_KO.csv")
+    assert list(table.columns) == ["feature", "log2fc", "coef", "stat", "pval", "padj"]
+    assert table["pval"].dropna().is_monotonic_increasing
+    assert len(table) == 2_000
+
+
+def test_demo(tmp_path):
+    printed = run("import demo; demo.main('out', n_genes=2_000)", tmp_path)
+    assert "false discovery rate" in printed
+    assert len(list((tmp_path / "out").glob("*.png"))) == 6
+    assert (tmp_path / "out" / "top_table.csv").stat().st_size > 0
+    run("import demo; demo.main('out', n_genes=500)", tmp_path)  # a second run replaces the first
+
+
+def test_cluster(tmp_path):
+    code = "import cluster\nif __name__ == '__main__': cluster.main('.', n_genes=500)"
+    printed = run(code, tmp_path)
+    assert "2 worker processes" in printed
+    assert "those of one process" in printed
+
+
+@pytest.mark.slow
+def test_notebook(tmp_path):
+    nbclient = pytest.importorskip("nbclient")
+    notebook = nbformat.read(EXAMPLES / "gli3_walkthrough.ipynb", as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    pictures = [
+        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
+    assert len(pictures) == 5
+    assert (tmp_path / "fit.zarr").is_dir()
