@@ -1,0 +1,281 @@
+"""Formulas: what may stand in one, and the columns it uses.
+
+Formulaic evaluates the functions of a formula as Python, and does so partly while it parses.
+Formulas come from configuration files and command lines, so each is read here first, as tokens
+that nothing has evaluated yet, and only columns, arithmetic and the transforms listed in
+`FUNCTIONS` and `CODINGS` are let through.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdelnx.messages import brief, closest, fail
+
+ELEMENTWISE = ("log", "log2", "log10", "log1p", "exp", "sqrt")
+SMOOTH = ("bs", "cr", "cs", "cc", "poly")
+FUNCTIONS = (
+    *ELEMENTWISE,
+    *(f"np.{name}" for name in ELEMENTWISE),
+    *SMOOTH,
+    "center",
+    "scale",
+    "standardize",
+    "I",
+)
+CODINGS = (
+    *(f"contr.{name}" for name in ("treatment", "SAS", "sum", "helmert", "diff", "poly")),
+    *("Treatment", "Sum", "Helmert", "Diff", "Poly"),
+)
+MAX_TERMS = 10_000
+MAX_POWER = 10
+MAX_SPLINE = 100
+MAX_LENGTH = 10_000
+
+
+@dataclass
+class Uses:
+    """The columns of a formula by how they are used; a column may be in several of them."""
+
+    plain: set[str] = field(default_factory=set)
+    """By name alone."""
+    coded: dict[str, str] = field(default_factory=dict)
+    """`C(...)` expression -> its column."""
+    own_coding: set[str] = field(default_factory=set)
+    """In a `C(...)` that names a coding itself."""
+    transformed: dict[str, str] = field(default_factory=dict)
+    """Column -> one expression that computes with it."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column used, each once."""
+        return list(dict.fromkeys([*sorted(self.plain), *self.coded.values(), *self.transformed]))
+
+
+def read(formula: str, columns: Iterable[object]) -> Uses:
+    """Columns that a formula uses; raise for whatever may not stand in a formula."""
+    _check_sides(formula)
+    if len(formula) > MAX_LENGTH:
+        _too_long(formula)
+    uses = Uses()
+    names = [str(column) for column in columns]
+    for token in _guarded(formula, _tokens):
+        kind, text = token.kind.value, token.token
+        if kind == "name":
+            uses.plain.add(_column(text, names, formula))
+        elif kind == "python":
+            _Expression(text, names, formula).check(uses)
+        elif text in {".", "|", "[", "]"}:
+            _refuse(formula, text, "name each column, joined by + * : / or in parentheses")
+    if _guarded(formula, _count_terms) > MAX_TERMS:
+        fail(f"the formula {formula!r} expands into more than {MAX_TERMS} terms; use fewer interactions")
+    return uses
+
+
+def _check_sides(formula: str) -> None:
+    left, tilde, right = formula.partition("~")
+    if not tilde:
+        fail(
+            f"{formula!r} is not a formula: it has no '~'. Write {'~ ' + (formula.strip() or 'condition')!r}"
+        )
+    if left.strip():
+        fail(
+            f"the formula {formula!r} has {left.strip()!r} on its left side. The counts are the response "
+            f"already: write {'~ ' + right.strip()!r}"
+        )
+    if not right.strip():
+        advice = "Write '~ 1' for an intercept alone, or name columns: '~ condition'"
+        fail(f"the formula {formula!r} is empty. {advice}")
+
+
+def _guarded(formula: str, step: Callable[[str], Any]) -> Any:
+    """Run a step of formulaic's parser, with its complaints in our words."""
+    from formulaic.errors import FormulaicError
+
+    try:
+        return step(formula)
+    except (FormulaicError, SyntaxError, ValueError, TypeError, AttributeError, KeyError) as error:
+        msg = (
+            f"cannot read the formula {brief(formula)}: {plain(error)} A formula reads like '~ a + b'; "
+            "a column whose name has spaces or signs goes in backticks: '~ `cell type`'"
+        )
+        raise ValueError(msg) from error
+    except (RecursionError, MemoryError):
+        _too_long(formula)
+
+
+def plain(error: Exception) -> str:
+    """First sentence of a formulaic error, without the picture of the place that follows it."""
+    return str(error).split("\n")[0]
+
+
+def _too_long(formula: str) -> None:
+    fail(f"the formula is too long or too deeply nested ({len(formula)} characters): {brief(formula, 60)}")
+
+
+def _tokens(formula: str) -> list[Any]:
+    from formulaic.parser import DefaultFormulaParser
+
+    return list(DefaultFormulaParser().get_tokens(formula))
+
+
+def _count_terms(formula: str) -> int:
+    """Upper bound of the terms that a formula expands into, without expanding it."""
+    from formulaic.parser import DefaultFormulaParser
+
+    return _count_node(DefaultFormulaParser().get_ast(formula))
+
+
+def _count_node(node: Any) -> int:
+    if not hasattr(node, "args"):
+        return 1
+    symbol = node.operator.symbol
+    if symbol in {"**", "^"}:
+        power = str(node.args[1])
+        return int(_count_node(node.args[0])) ** min(int(power) if power.isdigit() else 1, MAX_POWER + 1)
+    counts = [_count_node(arg) for arg in node.args]
+    if symbol in {":", "in"}:
+        return counts[0] * counts[1]
+    if symbol == "*":
+        return counts[0] * counts[1] + counts[0] + counts[1]
+    return sum(counts)
+
+
+def _column(name: str, columns: Sequence[str], formula: str) -> str:
+    if name not in columns:
+        # a name with spaces or signs has to be quoted, so it is shown as it should be written
+        quoted = (entry if re.fullmatch(r"[\w.]+", entry) else f"`{entry}`" for entry in columns)
+        hint = closest(name, quoted, "columns of the samples")
+        fail(f"the formula {formula!r} names {name!r}, which is not a column of the samples; {hint}")
+    return name
+
+
+def _refuse(formula: str, part: str, advice: str) -> None:
+    fail(f"the formula {brief(formula)} cannot be used: {part!r} is not allowed; {advice}")
+
+
+class _Expression:
+    """One function call or ``{...}`` of a formula, checked as a syntax tree before anything runs it."""
+
+    def __init__(self, text: str, columns: Sequence[str], formula: str) -> None:
+        from formulaic.utils.code import sanitize_variable_names
+
+        self.text, self.columns, self.formula = text, columns, formula
+        self.aliases: dict[str, str] = {}
+        self.tree = ast.parse(sanitize_variable_names(text, {}, self.aliases), mode="eval").body
+
+    def check(self, uses: Uses) -> None:
+        """Add the columns to `uses`, or raise."""
+        if isinstance(self.tree, ast.Call) and _dotted(self.tree.func) == "C":
+            uses.coded[self.text] = self._coded(self.tree, uses)
+        else:
+            self._numeric(self.tree)
+            names = [node.id for node in _walk_values(self.tree)]
+            uses.transformed.update({self._name(name): self.text for name in names})
+
+    def _name(self, identifier: str) -> str:
+        return _column(self.aliases.get(identifier, identifier), self.columns, self.formula)
+
+    def _coded(self, call: ast.Call, uses: Uses) -> str:
+        coding = [*call.args[1:], *(keyword.value for keyword in call.keywords)]
+        if not call.args or not isinstance(call.args[0], ast.Name):
+            self._refuse(call, "C() takes the name of a column")
+        if any(keyword.arg != "contrasts" for keyword in call.keywords) or len(coding) > 1:
+            self._refuse(call, "C() takes a column and a coding; choose the first level with `reference`")
+        name = self._name(call.args[0].id)  # type: ignore[attr-defined]
+        for node in coding:
+            self._coding(node)
+            uses.own_coding.add(name)
+        return name
+
+    def _coding(self, node: ast.expr) -> None:
+        call = isinstance(node, ast.Call)
+        values = (
+            [*node.args, *(keyword.value for keyword in node.keywords)] if isinstance(node, ast.Call) else []
+        )
+        name = _dotted(node.func if isinstance(node, ast.Call) else node)
+        literal = all(map(_is_literal, values if call or name else [node]))
+        if not literal or (name not in CODINGS and (call or name)):
+            self._refuse(node, f"codings of a factor are {', '.join(CODINGS)}")
+
+    def _numeric(self, node: ast.AST) -> None:
+        """Allow numbers, columns, + - * / **, and the listed functions."""
+        match node:
+            case ast.Name():
+                self._name(node.id)
+            case ast.Constant(value=int() | float()):
+                pass
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+                self._numeric(operand)
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=right):
+                self._numeric(left)
+                self._numeric(right)
+            case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int() | float() as power)):
+                # a power of a column cannot grow without end; a power of a number can
+                if power > MAX_POWER or not any(_walk_values(left)):
+                    self._refuse(node, f"powers are of columns, up to {MAX_POWER}")
+                self._numeric(left)
+            case ast.Call():
+                self._call(node)
+            case _:
+                self._refuse(node, self._allowed())
+
+    def _call(self, call: ast.Call) -> None:
+        if _dotted(call.func) not in FUNCTIONS or not call.args:
+            self._refuse(call, self._allowed())
+        self._numeric(call.args[0])
+        for keyword in call.keywords:
+            if keyword.arg is None or keyword.arg.startswith("_"):
+                self._refuse(call, self._allowed())
+        for value in [*call.args[1:], *(keyword.value for keyword in call.keywords)]:
+            if not _is_literal(value):
+                self._refuse(value, f"the settings of {_dotted(call.func)}() are numbers or text")
+            if (
+                isinstance(value, ast.Constant)
+                and isinstance(value.value, int)
+                and _dotted(call.func) in SMOOTH
+            ):
+                self._spline_size(call, value.value)
+
+    def _spline_size(self, call: ast.Call, value: int) -> None:
+        if value > MAX_SPLINE:
+            self._refuse(call, f"whole numbers up to {MAX_SPLINE} go to a spline (write a bound as 200.0)")
+
+    def _allowed(self) -> str:
+        return "a formula may use columns, numbers, + - * / **, C() and the functions " + ", ".join(
+            name for name in FUNCTIONS if "." not in name
+        )
+
+    def _refuse(self, node: ast.AST, advice: str) -> None:
+        _refuse(self.formula, ast.unparse(node), advice)
+
+
+def _dotted(node: ast.AST) -> str:
+    """``contr.treatment`` for an attribute of a name, ``C`` for a name, empty for anything else."""
+    match node:
+        case ast.Name():
+            return node.id
+        case ast.Attribute(value=ast.Name(id=owner), attr=attr):
+            return f"{owner}.{attr}"
+    return ""
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        return False
+    return True
+
+
+def _walk_values(node: ast.AST) -> Iterator[ast.Name]:
+    """Names of an expression, without those of the functions called."""
+    if isinstance(node, ast.Name):
+        yield node
+    children = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    for child in children:
+        yield from _walk_values(child)

@@ -1,0 +1,37 @@
+"""Words for error messages: what was received, and what would have been allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NoReturn
+
+
+def listing(entries: Iterable[object], limit: int = 20) -> str:
+    """Join entries with commas, cut after `limit` of them."""
+    texts = [str(entry) for entry in entries]
+    more = f", ... ({len(texts)} in all)" if len(texts) > limit else ""
+    return (", ".join(texts[:limit]) or "none") + more
+
+
+def brief(text: str, limit: int = 200) -> str:
+    """Quote a text a user wrote, cut where it is very long."""
+    return repr(text if len(text) <= limit else f"{text[:limit]}...")
+
+
+def closest(name: str, allowed: Iterable[object], what: str) -> str:
+    """Near misses of a name among those allowed, upper and lower case alike, and the list of them all.
+
+    >>> closest("Condition", ["batch", "condition"], "columns")
+    "did you mean 'condition'? columns: batch, condition"
+    """
+    texts = [str(entry) for entry in allowed]
+    folded = {text.casefold(): text for text in texts}
+    near = [folded[hit] for hit in difflib.get_close_matches(name.casefold(), folded, n=3)]
+    guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"{guess}{what}: {listing(texts)}"
+
+
+def fail(message: str) -> NoReturn:
+    """Raise ValueError: the arguments or the data cannot be used as they are."""
+    raise ValueError(message)
