@@ -52,7 +52,7 @@ class Conditions:
             if name not in frame:
                 hint = closest(name, frame, "columns of the formula")
                 fail(f"cond(): {name!r} is not a column of the formula {self.design.formula!r}; {hint}")
-        complete = {name: self._default(name) for name in frame} | {
+        complete = {name: self._default(name) for name in map(str, frame)} | {
             name: self._value(name, value) for name, value in values.items()
         }
         return self._evaluate(complete)

@@ -71,7 +71,7 @@ def evaluate(formula: str, samples: pd.DataFrame, reference: Mapping[str, Any] |
     return model
 
 
-def row_of(model: Model, values: Mapping[str, Any]) -> np.ndarray:
+def row_of(model: Model, values: Mapping[Any, Any]) -> np.ndarray:
     """Row of the matrix, shape (coefficient,), for one imagined sample with a value for every column used."""
     row = pd.DataFrame(
         {
