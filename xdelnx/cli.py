@@ -200,7 +200,7 @@ def _genes(result: xr.Dataset) -> pd.DataFrame:
 def _write_table(table: pd.DataFrame, partial: Path, target: Path) -> None:
     from xdelnx.io import TABLES, table_suffix
 
-    compression = "gzip" if target.suffix == ".gz" else None
+    compression: Any = "gzip" if target.suffix == ".gz" else None
     table.to_csv(partial, sep=TABLES[table_suffix(target)], index=False, compression=compression)
 
 

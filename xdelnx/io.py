@@ -152,7 +152,7 @@ def _to_dense(block: Any) -> np.ndarray:
 
 
 def _read_hdf5(path: str, name: str, start: int, stop: int) -> np.ndarray:
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     with h5py.File(path, "r") as file:
         return file[name][:, start:stop]
@@ -205,7 +205,7 @@ def _column(values: pd.Series, dim: str) -> xr.Variable:
     elif pd.api.types.is_bool_dtype(values.dtype) and not missing.any():
         return xr.Variable(dim, values.to_numpy(dtype=bool))
     elif pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
-        kind = float if missing.any() else getattr(values.dtype, "numpy_dtype", values.dtype)
+        kind: Any = float if missing.any() else getattr(values.dtype, "numpy_dtype", values.dtype)
         return xr.Variable(dim, values.to_numpy(dtype=kind))
     elif values.dtype.kind in "mM":
         return xr.Variable(dim, values.to_numpy())

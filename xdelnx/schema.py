@@ -7,10 +7,9 @@ unit are written, and feeds the reference manual.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from xdelnx.status import ADVICE, Status
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,7 +31,9 @@ class Variable:
 
 
 VARIABLES: dict[str, Variable] = {
-    "beta": Variable((GENE, COEFFICIENT), "coefficient of the design (natural log of the fold change)", "log"),
+    "beta": Variable(
+        (GENE, COEFFICIENT), "coefficient of the design (natural log of the fold change)", "log"
+    ),
     "standard_error": Variable((GENE, COEFFICIENT), "standard error of beta, quasi-likelihood scaled", "log"),
     "mean": Variable((GENE,), "mean over samples of the fitted count"),
     "deviance": Variable((GENE,), "negative binomial deviance of the final fit"),
@@ -48,7 +49,9 @@ VARIABLES: dict[str, Variable] = {
     "size_factor": Variable((SAMPLE,), "size factor of the sample"),
     "design": Variable((SAMPLE, COEFFICIENT), "design matrix"),
     "log2fc": Variable((CONTRAST, GENE), "log2 fold change, clipped to +-10", "log2"),
-    "coef": Variable((CONTRAST, GENE), "contrast of the coefficients (natural log of the fold change)", "log"),
+    "coef": Variable(
+        (CONTRAST, GENE), "contrast of the coefficients (natural log of the fold change)", "log"
+    ),
     "stat": Variable((CONTRAST, GENE), "test statistic (F; chi-squared without shrinkage)"),
     "pval": Variable((CONTRAST, GENE), "p-value"),
     "padj": Variable((CONTRAST, GENE), "p-value adjusted for multiple testing (Benjamini-Hochberg)"),
@@ -62,36 +65,10 @@ VARIABLES: dict[str, Variable] = {
 }
 
 
-class Status(IntEnum):
-    """How the fit of a gene ended. Each value has a sentence of advice in `ADVICE`."""
-
-    OK = 0
-    ALL_ZERO = 1
-    SEPARATED = 2
-    COEFFICIENTS_NOT_CONVERGED = 3
-    DISPERSION_NOT_CONVERGED = 4
-    REDUCED_NOT_CONVERGED = 5
-
-
-ADVICE: dict[Status, str] = {
-    Status.OK: "The fit converged.",
-    Status.ALL_ZERO: "Every count of the gene is zero: it has no coefficients and no tests, and took no part in "
-    "the trend, the prior or the adjustment of p-values.",
-    Status.SEPARATED: "A group of samples has no count: a coefficient is at minus infinity and reported at a "
-    "large finite value, log2 fold changes are clipped to +-10. The likelihood-ratio test is finite and valid.",
-    Status.COEFFICIENTS_NOT_CONVERGED: "The coefficients did not converge: look at the gene's counts and at "
-    "covariates with extreme values; do not rely on its p-value.",
-    Status.DISPERSION_NOT_CONVERGED: "The dispersion did not converge: its value is the best found; the test "
-    "uses the trend and is little affected.",
-    Status.REDUCED_NOT_CONVERGED: "The fit of the gene without the tested coefficients did not converge: do not "
-    "rely on its p-value.",
-}
-
-
 def status_attributes() -> dict[str, Any]:
     """CF flag attributes of the status variable."""
     return {
-        "flag_values": np.array([int(s) for s in Status], dtype=np.int8).tolist(),
+        "flag_values": [int(s) for s in Status],
         "flag_meanings": " ".join(s.name.lower() for s in Status),
         "flag_advice": [ADVICE[s] for s in Status],
     }

@@ -1,0 +1,336 @@
+"""The verbs: fit a model to every gene, test contrasts of it, and size factors alone.
+
+Labels are taken off here and put back on here; everything between is arrays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdelnx import blocks, inputs, passes
+from xdelnx.basis import basis_of, layout_of
+from xdelnx.contrasts import Contrast, resolve_contrasts
+from xdelnx.design import Design, build_design, design_from_result
+from xdelnx.gathered import AcrossGenes
+from xdelnx.inputs import Counts
+from xdelnx.labelled import fit_attributes, fit_dataset, history, test_dataset
+from xdelnx.messages import fail, listing
+from xdelnx.schema import COEFFICIENT, GENE, SAMPLE, annotate
+from xdelnx.size_factors import METHODS
+from xdelnx.steps import FitPlan, make_penalty, reduced_basis
+from xdelnx.stores import zarr_safe
+
+
+def fit(
+    data: Any,
+    design: Any,
+    *,
+    reference: Mapping[str, Any] | None = None,
+    contrasts: Any = "last",
+    size_factors: Any = "normed_sum",
+    offset: Any = None,
+    overdispersion: Any = True,
+    shrinkage: bool = True,
+    cox_reid: bool = True,
+    ridge: float = 0.0,
+    counts: str = "counts",
+    device: str = "auto",
+    compute: bool = True,
+) -> xr.Dataset:
+    """Fit a negative binomial GLM with shrunken quasi-likelihood dispersions to every gene.
+
+    Parameters
+    ----------
+    data
+        Dataset with ``counts`` (sample, gene) and sample metadata along ``sample``; a DataArray with
+        such coordinates or an AnnData works too. Counts may be a Dask array of any chunking.
+    design
+        Formula such as ``"~ batch + condition"``, or a matrix (sample, coefficient).
+    reference
+        Level of each factor that its others are compared with, e.g. ``{"GLI3_KO": "True"}``.
+    contrasts
+        What to test: ``"last"``, each coefficient of the formula's last term (and all of them jointly,
+        if there are several); None, nothing; or whatever `test` takes.
+    size_factors
+        ``"normed_sum"`` (library totals), ``"ratio"``, ``"poscounts"``, ``"tmm"``, each scaled to
+        geometric mean 1; ``"none"`` or None; the name of a variable; or an array (sample,), used as given.
+    offset
+        Natural log of a further scale of each sample or each entry: the name of a variable or an array,
+        (sample,) or (sample, gene).
+    overdispersion
+        True: estimated for each gene; ``"global"``: one for all; False: none (Poisson); or given,
+        one number or (gene,).
+    shrinkage
+        Shrink quasi-likelihood dispersions to their prior and test with F; otherwise each gene has its
+        own overdispersion and the test is a likelihood-ratio test.
+    cox_reid
+        Adjust the overdispersion for the degrees of freedom of the coefficients.
+    ridge
+        Penalty ``samples * ridge^2 * sum(beta^2)`` added to the deviance; an intercept is not penalised.
+    counts
+        Name of the variable with the counts.
+    device
+        ``"auto"`` or ``"cpu"``.
+    compute
+        False: return a Dataset of Dask arrays; nothing is read before it is computed.
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable and its scale is listed in `xdelnx.schema`; ``beta`` and ``coef`` are natural
+        logs, ``log2fc`` is log2. Genes without a count have NaN statistics and a status.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The data, the design or an option cannot be used; the message says what would do.
+
+    References
+    ----------
+    Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004.
+
+    Examples
+    --------
+    >>> from xdelnx import simulate
+    >>> ds = simulate(n_samples=8, n_genes=300, seed=1)
+    >>> result = fit(ds, "~condition")
+    >>> result.sizes["coefficient"], list(result["contrast"].values)
+    (2, ['condition[T.B]'])
+    """
+    device = blocks.resolve_device(device)
+    table = inputs.as_counts(data, counts)
+    model = build_design(table.samples, design, reference=reference)
+    questions = _questions(model, contrasts, table)
+    given = inputs.as_overdispersion(overdispersion, table.genes.size)
+    plan = _plan(model, questions, ridge=_checked_ridge(ridge), cox_reid=bool(cox_reid), device=device)
+    sample_offset, entry_offset, offset_name = inputs.as_offset(offset, table)
+    gene_blocks = blocks.gene_blocks(table.array, entry_offset)
+    settle = blocks.settled if compute else blocks.left_lazy
+    seen = settle(passes.survey(gene_blocks, table.genes))
+    factors = settle(_factors(size_factors, table, gene_blocks, seen))
+    scale = settle(blocks.lazily(passes.make_scale, factors, sample_offset, seen, entry_offset is not None))
+    options = AcrossGenes(
+        residual_df=len(table.samples) - len(model.names),
+        shrinkage=bool(shrinkage),
+        single=overdispersion is not True and not isinstance(given, np.ndarray),
+    )
+    dispersion = passes.Dispersion(
+        estimate=overdispersion is True, shared=overdispersion == "global", given=given
+    )
+    result = passes.fit(
+        gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle
+    )
+    dataset = fit_dataset(result, table, model, questions, options, factors)
+    if offset is not None and offset_name is None:
+        dims = (SAMPLE,) if entry_offset is None else (SAMPLE, GENE)
+        dataset["offset"] = (dims, sample_offset if entry_offset is None else entry_offset)
+    dataset.attrs |= fit_attributes(
+        model,
+        device,
+        size_factors=size_factors
+        if isinstance(size_factors, str)
+        else ("none" if size_factors is None else "given"),
+        offset=offset_name,
+        overdispersion=overdispersion if isinstance(overdispersion, bool | str | float | int) else "given",
+        shrinkage=bool(shrinkage),
+        cox_reid=bool(cox_reid),
+        ridge=float(ridge),
+        counts=counts,
+    )
+    return zarr_safe(annotate(dataset))
+
+
+def test(
+    data: Any,
+    fit: xr.Dataset,
+    contrast: Any = None,
+    *,
+    reduced: Any = None,
+    device: str = "auto",
+    compute: bool = True,
+) -> xr.Dataset:
+    """Test contrasts of a fit, with its dispersions, size factors and offset.
+
+    Parameters
+    ----------
+    data
+        The counts the fit was made from.
+    fit
+        What `fit` returned, or that read back from Zarr.
+    contrast
+        Name of a coefficient, an expression over names (``"treatment[T.C] - treatment[T.B]"``),
+        ``cond(...) - cond(...)``, weights by name or position, a matrix (restriction, coefficient), a
+        reduced formula, several of these in a list or labelled in a mapping. None: the last term.
+    reduced
+        Instead: the formula (or matrix) of the design without what is tested.
+    device, compute
+        As in `fit`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``log2fc``, ``coef`` (natural log), ``stat``, ``pval``, ``padj`` (contrast, gene), ``df1``
+        (contrast), ``df2``, ``contrast_weight``; ``status`` (gene).
+
+    Raises
+    ------
+    ValueError, TypeError
+        The contrast is unknown or empty, or the data is not what the fit was made from.
+    """
+    device = blocks.resolve_device(device)
+    options = _options_of(fit)
+    table = inputs.as_counts(data, options["counts"])
+    _check_same(table, fit)
+    model = design_from_result(fit)
+    questions = resolve_contrasts(model, contrast, samples=table.samples, reduced=reduced)
+    plan = _plan(model, questions, ridge=options["ridge"], cox_reid=options["cox_reid"], device=device)
+    offset = options["offset"] if options["offset"] is not None else fit.get("offset")
+    sample_offset, entry_offset, _ = inputs.as_offset(offset, table)
+    scale = blocks.lazily(passes.fitted_scale, fit["size_factor"].data, sample_offset)
+    result = passes.test(
+        blocks.gene_blocks(table.array, entry_offset),
+        plan,
+        scale,
+        _fitted(fit, shrinkage=options["shrinkage"]),
+        [question.weights for question in questions],
+    )
+    result = blocks.settled(result) if compute else result
+    dataset = test_dataset(result, table, questions, model)
+    dataset["df2"] = fit["df2"]
+    dataset["status"] = fit["status"]
+    dataset.attrs = {name: fit.attrs[name] for name in fit.attrs if name != "history"}
+    dataset.attrs |= {"title": "Differential expression: tests", "history": history("test", fit)}
+    return zarr_safe(annotate(dataset))
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
+
+
+def size_factors(data: Any, *, method: str = "normed_sum", counts: str = "counts") -> xr.DataArray:
+    """Size factors of the samples, scaled to geometric mean 1.
+
+    Parameters
+    ----------
+    data
+        As in `fit`.
+    method
+        ``"normed_sum"``: library totals; ``"ratio"``: median ratio to the geometric mean over genes
+        without a zero (Anders & Huber 2010); ``"poscounts"``: the same over positive counts;
+        ``"tmm"``: trimmed mean of M-values times library total (Robinson & Oshlack 2010).
+    counts
+        Name of the variable with the counts.
+
+    Returns
+    -------
+    xarray.DataArray
+        (sample,). A sample without counts gets 0.001, and a warning names it.
+
+    Raises
+    ------
+    ValueError
+        Unknown method, values that are not counts, or no gene that the method can use.
+    """
+    table = inputs.as_counts(data, counts)
+    if method not in METHODS:
+        fail(f"unknown method {method!r}; choose one of {listing(METHODS)}")
+    gene_blocks = blocks.gene_blocks(table.array)
+    seen = blocks.settled(passes.survey(gene_blocks, table.genes))
+    factors = blocks.settled(passes.size_factors(gene_blocks, seen, method, table.sample_names))
+    values = xr.Dataset({"size_factor": (SAMPLE, factors)}, {SAMPLE: table.sample_names})
+    return annotate(values)["size_factor"]
+
+
+# ---- from options to a plan ------------------------------------------------------------------------------
+
+
+def _questions(model: Design, contrasts: Any, table: Counts) -> tuple[Contrast, ...]:
+    if contrasts is None:
+        return ()
+    return resolve_contrasts(model, contrasts, samples=table.samples)
+
+
+def _checked_ridge(ridge: Any) -> float:
+    if not (np.ndim(ridge) == 0 and np.isreal(ridge) and np.isfinite(ridge) and ridge >= 0):
+        fail(f"ridge is one number, 0 or more; received {ridge!r}")
+    return float(ridge)
+
+
+def _plan(
+    model: Design, questions: Sequence[Contrast], *, ridge: float, cox_reid: bool, device: str
+) -> FitPlan:
+    layout = layout_of(model.matrix)
+    penalised = _ridge_weights(model, ridge)
+    n_samples, dense = model.matrix.shape[0], penalised is not None
+    basis = basis_of(layout, dense=dense)
+    reduced = tuple(reduced_basis(layout, question.weights, dense=dense) for question in questions)
+    return FitPlan(
+        layout=layout,
+        basis=basis,
+        mean_scale=np.nan,
+        cox_reid=cox_reid,
+        penalty=make_penalty(basis, penalised, n_samples),
+        reduced=tuple((part, make_penalty(part, penalised, n_samples)) for part in reduced),
+        device=device,
+    )
+
+
+def _ridge_weights(model: Design, ridge: float) -> np.ndarray | None:
+    """Weight of each coefficient in the penalty; columns that are constant (an intercept) have none."""
+    if ridge == 0.0:
+        return None
+    return np.where(np.ptp(model.matrix, axis=0) == 0.0, 0.0, ridge)
+
+
+def _factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) -> Any:
+    """Size factors (sample,), lazily where a method computes them from lazy counts."""
+    if choice is None or (isinstance(choice, str) and choice == "none"):
+        return np.ones(len(table.samples))
+    if isinstance(choice, str) and choice in METHODS:
+        return passes.size_factors(gene_blocks, seen, choice, table.sample_names)
+    if isinstance(choice, str):
+        if choice not in table.dataset.variables:
+            fail(
+                f"size_factors={choice!r} is neither a method ({listing([*METHODS, 'none'])}) nor a variable of the "
+                f"data ({listing(table.samples.columns)})"
+            )
+        choice = inputs.numeric_variable(table, choice, "size_factors")
+    return inputs.positive_per_sample(choice, table, "size_factors")
+
+
+# ---- from a fit back to what a test needs ----------------------------------------------------------------
+
+
+def _options_of(fit: xr.Dataset) -> dict[str, Any]:
+    if not isinstance(fit, xr.Dataset) or "options" not in fit.attrs or "beta" not in fit:
+        kind = type(fit).__name__
+        fail(f"fit is the Dataset that xdelnx.fit returned (with 'beta' and its options), received {kind}")
+    return json.loads(fit.attrs["options"])
+
+
+def _check_same(table: Counts, fit: xr.Dataset) -> None:
+    for dim, names in ((SAMPLE, table.samples.index), (GENE, table.genes)):
+        fitted = fit.get_index(dim)
+        if (
+            len(fitted) != len(names)
+            or not (np.asarray(fitted, dtype=object) == np.asarray(names, dtype=object)).all()
+        ):
+            fail(
+                f"the data and the fit differ along {dim!r} ({len(names)} and {len(fitted)} names, first "
+                f"{listing(names, 2)} and {listing(fitted, 2)}); test with the counts the fit was made from"
+            )
+
+
+def _fitted(fit: xr.Dataset, *, shrinkage: bool) -> dict[str, Any]:
+    theta = fit["dispersion_trend"] if shrinkage else fit["dispersion"]
+    return {
+        "theta": theta.data,
+        "beta": fit["beta"].transpose(GENE, COEFFICIENT).data,
+        "deviance": fit["deviance"].data,
+        "ql_dispersion_shrunken": fit["ql_dispersion_shrunken"].data if shrinkage else None,
+        "df2": fit["df2"].data,
+    }

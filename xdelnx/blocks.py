@@ -1,0 +1,195 @@
+"""Chunks and devices: counts in blocks of genes, each with all samples, and where they are computed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import getitem
+from typing import Any
+from uuid import uuid4
+
+import dask
+import dask.array as da
+import numpy as np
+from dask._task_spec import convert_legacy_graph
+from dask.core import flatten
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+
+from xdelnx.messages import fail
+
+BLOCK_ENTRIES = 16_000_000  # counts of a block at most (64 MB of 32-bit counts), unless one gene has more
+BLOCKS = 8  # at least so many for data that is not chunked, to keep a few workers busy
+SMALLEST_BLOCK = 256  # genes, unless the data has smaller chunks
+DEVICES = ("auto", "cpu")
+
+
+def resolve_device(device: str) -> str:
+    """Name of the device to compute on.
+
+    Raises
+    ------
+    ValueError
+        The device is unknown or not there.
+    """
+    if device not in DEVICES:
+        fail(f"device={device!r} is not available; choose one of {', '.join(map(repr, DEVICES))}")
+    return "cpu"
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Counts, and a per-entry offset if there is one, in blocks of genes with all samples.
+
+    Parameters
+    ----------
+    counts
+        (sample, gene) Dask array, one chunk of samples.
+    offset
+        The same for the natural log of a per-entry scale, or None.
+    """
+
+    counts: da.Array
+    offset: da.Array | None = None
+
+    @property
+    def bounds(self) -> list[slice]:
+        """Genes of each block."""
+        ends = np.cumsum(self.counts.chunks[1])
+        return [
+            slice(int(stop - size), int(stop)) for size, stop in zip(self.counts.chunks[1], ends, strict=True)
+        ]
+
+    def read(self) -> list[tuple[Delayed, Delayed | None]]:
+        """Give each block of counts with its offset, under names of their own in each call.
+
+        Passes that are separated by the step across genes must not share a read: one lazy array
+        used by both would keep every block in memory until the first pass is over.
+        """
+        counts = _renamed_blocks(self.counts)
+        offsets = [None] * len(counts) if self.offset is None else _renamed_blocks(self.offset)
+        return list(zip(counts, offsets, strict=True))
+
+
+def _renamed_blocks(array: da.Array) -> list[Delayed]:
+    """Blocks of an array whose every task has a new name.
+
+    (`dask.graph_manipulation.clone` leaves the names inside tasks as they were: dask issue 12455.)
+    """
+    (array,) = dask.optimize(array)
+    graph = convert_legacy_graph(dict(array.__dask_graph__()))
+    name = f"read-{uuid4().hex}"
+    names = {key: (name, i) for i, key in enumerate(graph)}
+    layer: dict[Any, Any] = {
+        names[key]: task.substitute(names, key=names[key]) for key, task in graph.items()
+    }
+    renamed = HighLevelGraph.from_collections(name, layer, [])
+    return [Delayed(names[key], renamed, layer=name) for key in flatten(array.__dask_keys__())]
+
+
+def gene_blocks(counts: Any, offset: Any = None) -> Blocks:
+    """Arrange counts (sample, gene), and a per-entry offset, in blocks of genes."""
+    if isinstance(counts, da.Array):
+        widths = _merged(counts.chunks[1], counts.shape[0])
+    else:
+        widths = _even(counts.shape[1], counts.shape[0])
+    return Blocks(_chunked(counts, widths), None if offset is None else _chunked(offset, widths))
+
+
+def _chunked(array: Any, widths: tuple[int, ...]) -> da.Array:
+    chunks = (array.shape[0], widths)
+    if isinstance(array, da.Array):
+        return array.rechunk(chunks)
+    return da.from_array(array, chunks=chunks, name=False)
+
+
+def _even(n_genes: int, n_samples: int) -> tuple[int, ...]:
+    width = max(min(max(-(-n_genes // BLOCKS), SMALLEST_BLOCK), BLOCK_ENTRIES // n_samples), 1)
+    return _widths(n_genes, width)
+
+
+def _widths(n_genes: int, width: int) -> tuple[int, ...]:
+    full, rest = divmod(n_genes, width)
+    return (width,) * full + ((rest,) if rest else ())
+
+
+def _merged(chunks: Sequence[int], n_samples: int) -> tuple[int, ...]:
+    """Merge neighbouring chunks to blocks of a good size, and cut those that are far too large.
+
+    Small chunks are merged so that there are few tasks, but not below `BLOCKS` blocks.
+    """
+    limit = max(BLOCK_ENTRIES // n_samples, 1)
+    wanted = max(min(limit, -(-sum(chunks) // BLOCKS)), 1)
+    widths: list[int] = []
+    for chunk in chunks:
+        if chunk > 2 * limit:
+            widths.extend(_widths(chunk, limit))
+        elif widths and widths[-1] + chunk <= wanted:
+            widths[-1] += chunk
+        else:
+            widths.append(chunk)
+    return tuple(widths)
+
+
+class SingleThreadedBlas:
+    """Keeps matrix products to one thread while any block is computed: the blocks are the parallelism."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limit: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the limit; it is lifted when the last block is out."""
+        from threadpoolctl import threadpool_limits
+
+        with self._lock:
+            if self._inside == 0:
+                self._limit = threadpool_limits(1, user_api="blas")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._limit.restore_original_limits()
+
+
+single_threaded_blas = SingleThreadedBlas()
+
+
+# ---- results ---------------------------------------------------------------------------------------------
+
+
+def settled(value: Any) -> Any:
+    """Compute on the scheduler in force."""
+    return dask.compute(value)[0]
+
+
+def left_lazy(value: Any) -> Any:
+    """Leave a step of the fit in the graph: the counterpart of `settled`."""
+    return value
+
+
+def lazily(function: Callable[..., Any], *arguments: Any) -> Delayed:
+    """Call a function when its arguments are there."""
+    return dask.delayed(function)(*arguments)
+
+
+def pick(result: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    """One array of a result: itself, or lazily as a Dask array of one chunk."""
+    if isinstance(result, Delayed):
+        return da.from_delayed(dask.delayed(getitem)(result, name), shape, dtype)
+    return result[name]
+
+
+def vector(values: Delayed, size: int) -> da.Array:
+    """Numbers (size,) that are computed later."""
+    return da.from_delayed(values, (size,), np.float64)

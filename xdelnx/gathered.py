@@ -1,0 +1,165 @@
+"""The steps that see every gene at once: small vectors in, small vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xdelnx.shrinkage import shrink
+from xdelnx.significance import (
+    benjamini_hochberg,
+    likelihood_ratio_test,
+    log2_fold_change,
+    quasi_likelihood_test,
+)
+from xdelnx.steps import Arrays
+
+GLOBAL_GRID = np.linspace(np.log(1e-8), np.log(1e4), 28)  # coarse points in log theta for one theta for all
+GLOBAL_NODES = 12  # Chebyshev points between two of them: the root is good to 1e-9
+
+
+@dataclass(frozen=True)
+class AcrossGenes:
+    """Options of the step across genes.
+
+    Parameters
+    ----------
+    residual_df
+        Samples less coefficients.
+    shrinkage
+        Whether dispersions are shrunken to their trend and prior.
+    single
+        Whether the overdispersion is one number, which then is its own trend.
+    """
+
+    residual_df: float
+    shrinkage: bool
+    single: bool
+
+
+def joined(parts: Sequence[Arrays]) -> Arrays:
+    """Concatenate the blocks' arrays along the genes."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def across_genes(options: AcrossGenes, mean: np.ndarray, theta: np.ndarray) -> Arrays:
+    """Final overdispersion of each gene and, under shrinkage, what it came from.
+
+    Parameters
+    ----------
+    options
+        How.
+    mean, theta
+        (gene,) fitted mean and overdispersion; NaN for genes without a count.
+
+    Returns
+    -------
+    dict
+        ``dispersion``, ``theta`` (the final one); with shrinkage also ``dispersion_trend``,
+        ``ql_dispersion``, ``ql_prior``, ``ql_dispersion_shrunken`` (gene,) and ``prior_df`` ().
+    """
+    if not options.shrinkage:
+        return {"dispersion": theta, "theta": theta}
+    result = shrink(mean, theta, options.residual_df, theta if options.single else None)
+    return {
+        "dispersion": theta,
+        "theta": result.trend,
+        "dispersion_trend": result.trend,
+        "ql_dispersion": result.ql_dispersion,
+        "ql_prior": result.ql_prior,
+        "ql_dispersion_shrunken": result.ql_dispersion_shrunken,
+        "prior_df": np.array(result.prior_df),
+    }
+
+
+def denominator_df(options: AcrossGenes, prior_df: np.ndarray | None) -> float:
+    """Degrees of freedom of the residual and the prior together; infinite without shrinkage."""
+    return np.inf if prior_df is None else options.residual_df + float(prior_df)
+
+
+def contrast_statistics(
+    contrasts: Sequence[np.ndarray],
+    beta: np.ndarray,
+    deviance: np.ndarray,
+    reduced_deviance: np.ndarray,
+    ql_dispersion_shrunken: np.ndarray | None,
+    df2: float,
+) -> Arrays:
+    """Test every contrast: ``log2fc``, ``coef``, ``stat``, ``pval``, ``padj``, each (contrast, gene).
+
+    Parameters
+    ----------
+    contrasts
+        Weights (restriction, coefficient) of each.
+    beta, deviance, reduced_deviance
+        (gene, coefficient), (gene,) and (gene, contrast).
+    ql_dispersion_shrunken
+        (gene,); None without shrinkage, where the test is a chi-squared one.
+    df2
+        Degrees of freedom of the denominator.
+    """
+    shape = (len(contrasts), deviance.size)
+    coef, stat, pval = np.full(shape, np.nan), np.empty(shape), np.empty(shape)
+    for i, weights in enumerate(contrasts):
+        if weights.shape[0] == 1:
+            coef[i] = beta @ weights[0]
+        drop = reduced_deviance[:, i] - deviance
+        if ql_dispersion_shrunken is None:
+            stat[i], pval[i] = likelihood_ratio_test(drop, weights.shape[0])
+        else:
+            stat[i], pval[i] = quasi_likelihood_test(drop, weights.shape[0], ql_dispersion_shrunken, df2)
+    return {
+        "log2fc": log2_fold_change(coef),
+        "coef": coef,
+        "stat": stat,
+        "pval": pval,
+        "padj": benjamini_hochberg(pval),
+    }
+
+
+# ---- one overdispersion for all genes --------------------------------------------------------------------
+
+
+def bracket_of_root(points: np.ndarray, slopes: np.ndarray) -> tuple[float, float] | None:
+    """Neighbouring points around the highest maximum of the function whose slopes are given; None at an end."""
+    gain = np.concatenate([[0.0], np.cumsum(0.5 * np.diff(points) * (slopes[1:] + slopes[:-1]))])
+    falling = np.flatnonzero((slopes[:-1] > 0.0) & (slopes[1:] <= 0.0))
+    if falling.size == 0 or gain[falling].max() <= 0.0:
+        return None
+    best = falling[np.argmax(gain[falling])]
+    return float(points[best]), float(points[best + 1])
+
+
+def chebyshev_points(low: float, high: float) -> np.ndarray:
+    """Points between low and high for `root_of`."""
+    angles = (np.arange(GLOBAL_NODES) + 0.5) * np.pi / GLOBAL_NODES
+    return 0.5 * (low + high) - 0.5 * (high - low) * np.cos(angles)
+
+
+def root_of(points: np.ndarray, slopes: np.ndarray) -> float:
+    """Root of the polynomial through the slopes at Chebyshev points, nearest the sign change."""
+    fitted = np.polynomial.Chebyshev.fit(points, slopes, GLOBAL_NODES - 1)
+    roots = fitted.roots()
+    roots = roots[np.abs(roots.imag) < 1e-9].real
+    change = np.flatnonzero((slopes[:-1] > 0.0) & (slopes[1:] <= 0.0))
+    middle = (
+        0.5 * (points[change[0]] + points[change[0] + 1])
+        if change.size
+        else points[np.argmin(np.abs(slopes))]
+    )
+    return float(roots[np.argmin(np.abs(roots - middle))]) if roots.size else float(middle)
+
+
+def nodes_for(slopes: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Second round of points, from the blocks' slopes on the grid; None: theta is at an end of it."""
+    bracket = bracket_of_root(GLOBAL_GRID, np.sum(slopes, axis=0))
+    return None if bracket is None else chebyshev_points(*bracket)
+
+
+def global_theta(nodes: np.ndarray | None, coarse: Sequence[np.ndarray], fine: Sequence[np.ndarray]) -> float:
+    """One overdispersion for all genes: zero or the bound where the likelihood has no maximum inside."""
+    if nodes is None:
+        return 0.0 if np.sum(coarse, axis=0)[0] <= 0.0 else float(np.exp(GLOBAL_GRID[-1]))
+    return float(np.exp(root_of(nodes, np.sum(fine, axis=0))))

@@ -1,0 +1,230 @@
+"""Coefficients of many genes at once, at a given overdispersion: one Newton iteration for all.
+
+The likelihood is concave in the coefficients, so Newton's method with the observed information
+converges quadratically. A step is shortened when the slope along it has changed sign and kept
+more than half its size (an overshoot); no logarithm is needed until the deviance at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xdelnx.backend import Backend
+from xdelnx.basis import Basis
+from xdelnx.observations import Observations
+
+Array = Any
+
+# Newton decrement (the deviance still to gain) at which the last step is taken; that step squares the error.
+DECREMENT = 1e-9
+MAX_ITERATIONS = 100
+LARGEST_LOG_MEAN = 300.0
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Ridge penalty on the basis' parameters: gradient ``matrix @ b - target`` of half the penalty.
+
+    Parameters
+    ----------
+    matrix
+        (parameter, parameter): n Lambda' Lambda in the basis.
+    target
+        (parameter,): that matrix times the coefficients shrunk to.
+    """
+
+    matrix: np.ndarray
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Parameters of the genes in a basis, and how they were reached."""
+
+    b: Array  # (gene, parameter)
+    iterations: Array  # (gene,)
+    converged: Array  # (gene,) bool
+
+
+class Model:
+    """A basis on a backend: from parameters to kinds and from sums by kind back to parameters."""
+
+    def __init__(self, backend: Backend, basis: Basis, penalty: Penalty | None = None) -> None:
+        self.backend = backend
+        self.xp = backend.xp
+        self.diagonal = basis.diagonal and penalty is None
+        self.size = basis.size
+        self.rows = backend.asarray(basis.rows)
+        self.products = backend.asarray(basis.products)
+        self.penalty = penalty
+
+    def log_mean(self, b: Array) -> Array:
+        """Log of the mean at scale 1: (gene, kind)."""
+        return b @ self.rows.T
+
+    def mean(self, b: Array) -> Array:
+        """Mean at scale 1: (gene, kind); held below e^300, where a step that overshot would overflow."""
+        return self.xp.exp(self.xp.clip(self.log_mean(b), max=LARGEST_LOG_MEAN))
+
+    def score(self, by_kind: Array, b: Array) -> Array:
+        """Score in the parameters: (gene, parameter)."""
+        score = by_kind @ self.rows
+        if self.penalty is None:
+            return score
+        matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
+        return score - b @ matrix + target[None, :]
+
+    def information(self, weight: Array) -> Array:
+        """Information of each gene, diagonal (gene, parameter) or packed lower triangle."""
+        if self.diagonal:
+            return weight @ self.rows
+        information = weight @ self.products
+        if self.penalty is None:
+            return information
+        i, j = np.tril_indices(self.size)
+        return information + self.backend.asarray(self.penalty.matrix[i, j])[None, :]
+
+    def solve(self, information: Array, rhs: Array) -> Array:
+        """Solve the system of each gene: (gene, parameter)."""
+        if self.diagonal:
+            return rhs / self.xp.where(information > 0.0, information, self.xp.inf)
+        return self.backend.kernel("solve_packed")(information, rhs)
+
+    def quadratic_forms(self, information: Array, vectors: Array) -> Array:
+        """``v' information^-1 v`` for rows v (q, parameter): (gene, q)."""
+        if self.diagonal:
+            inverse = 1.0 / self.xp.where(information > 0.0, information, self.xp.inf)
+            return inverse @ (vectors * vectors).T
+        return self.backend.kernel("quadratic_forms")(information, vectors)
+
+    def log_determinant(self, w1: Array, w2: Array, w3: Array) -> Array:
+        """First and second derivative in theta of log det(information): (gene, 2)."""
+        i1, i2, i3 = self.information(w1), self.information(w2), self.information(w3)
+        if not self.diagonal:
+            return self.backend.kernel("log_determinant_derivatives")(i1, i2, i3, self.size)
+        first = i2 / i1
+        second = 2.0 * i3 / i1 - first * first
+        return self.xp.stack([-self.xp.sum(first, axis=1), self.xp.sum(second, axis=1)], axis=1)
+
+
+def start_from_data(model: Model, observations: Observations, theta: Array) -> Array:
+    """One weighted least-squares step from halfway between the counts and their mean: (gene, parameter)."""
+    xp = model.xp
+    rate = xp.sum(observations.totals(), axis=1) / xp.sum(observations.scale_totals(), axis=1)
+    weight, response = observations.start(rate, theta)
+    return model.solve(model.information(weight), response @ model.rows)
+
+
+def start_from_fit(model: Model, log_mean: Array, weight: Array) -> Array:
+    """Weighted projection of a fit's log mean (gene, kind) onto the model: (gene, parameter)."""
+    return model.solve(model.information(weight), (weight * log_mean) @ model.rows)
+
+
+@dataclass
+class _State:
+    """The genes still under way, in step: each array's first axis is the active gene."""
+
+    rows: Array
+    theta: Array
+    b: Array  # accepted
+    direction: Array
+    slope: Array  # along the direction, at b
+    step: Array  # length now tried
+
+    def trial(self) -> Array:
+        return self.b + self.step[:, None] * self.direction
+
+    def keep(self, xp: Any, mask: Array) -> _State:
+        where = xp.nonzero(mask)[0]
+        return _State(**{name: xp.take(value, where, axis=0) for name, value in vars(self).items()})
+
+
+def fit_coefficients(
+    model: Model,
+    observations: Observations,
+    theta: Array,
+    start: Array,
+    *,
+    max_iterations: int = MAX_ITERATIONS,
+) -> Coefficients:
+    """Maximum likelihood (or penalised) parameters of each gene at its overdispersion.
+
+    Parameters
+    ----------
+    model
+        The basis, with a penalty if any.
+    observations
+        The counts of the genes.
+    theta
+        (gene,) overdispersion.
+    start
+        (gene, parameter) where to begin.
+    max_iterations
+        Evaluations allowed a gene.
+
+    Returns
+    -------
+    Coefficients
+        Genes that did not converge have their last accepted parameters and say so.
+    """
+    xp = model.xp
+    n_genes = theta.shape[0]
+    done: list[tuple[Array, Array, Array, Array]] = []
+    if model.size == 0 or n_genes == 0:
+        return Coefficients(start, xp.zeros(n_genes, dtype=xp.int64), xp.ones(n_genes, dtype=xp.bool))
+    zeros = xp.zeros(n_genes, dtype=xp.float64)
+    state = _State(xp.arange(n_genes), theta, start, xp.zeros_like(start), zeros, zeros)
+    for iteration in range(1, max_iterations + 1):
+        state = _advance(model, observations, state)
+        finished = (state.step == 1.0) & (state.slope < DECREMENT)
+        if xp.any(finished):
+            ended = state.keep(xp, finished)
+            done.append(_record(xp, ended.rows, ended.trial(), iteration, converged=True))
+            state = state.keep(xp, ~finished)
+        if state.rows.shape[0] == 0:
+            break
+    else:
+        done.append(_record(xp, state.rows, state.b, max_iterations, converged=False))
+    return _gather(xp, done)
+
+
+def _advance(model: Model, observations: Observations, state: _State) -> _State:
+    """Evaluate the trial points; accept them with a new Newton direction, or shorten their step."""
+    xp = model.xp
+    trial = state.trial()
+    by_kind, weight = observations.newton(model.mean(trial), state.theta, state.rows)
+    score = model.score(by_kind, trial)
+    slope_there = xp.sum(score * state.direction, axis=1)
+    # NaN and infinity (an exponential that overflowed) compare false and are rejected with the rest.
+    accepted = slope_there >= -0.5 * state.slope
+    score = xp.where(accepted[:, None], score, 0.0)
+    information = model.information(xp.where(accepted[:, None], weight, 1.0))
+    newton = model.solve(information, score)
+    lost = xp.where(xp.isfinite(slope_there) & ~accepted, state.slope - slope_there, xp.inf)
+    shorter = state.step * xp.clip(state.slope / lost, 0.1, 0.5)  # to where the slope's secant is zero
+    take = accepted[:, None]
+    return _State(
+        rows=state.rows,
+        theta=state.theta,
+        b=xp.where(take, trial, state.b),
+        direction=xp.where(take, newton, state.direction),
+        slope=xp.where(accepted, xp.sum(score * newton, axis=1), state.slope),
+        step=xp.where(accepted, 1.0, shorter),
+    )
+
+
+def _record(
+    xp: Any, rows: Array, b: Array, iteration: int, *, converged: bool
+) -> tuple[Array, Array, Array, Array]:
+    n = rows.shape[0]
+    return rows, b, xp.full(n, iteration, dtype=xp.int64), xp.full(n, converged, dtype=xp.bool)
+
+
+def _gather(xp: Any, done: list[tuple[Array, Array, Array, Array]]) -> Coefficients:
+    """Put the genes back in order."""
+    rows, b, iterations, converged = (xp.concat(parts, axis=0) for parts in zip(*done, strict=True))
+    order = xp.argsort(rows)
+    return Coefficients(xp.take(b, order, axis=0), xp.take(iterations, order), xp.take(converged, order))

@@ -1,0 +1,109 @@
+"""Labels on the arrays of a fit: dimensions and names by the schema, attributes by the CF conventions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdelnx import blocks
+from xdelnx.contrasts import Contrast
+from xdelnx.design import Design, design_to_attrs
+from xdelnx.gathered import AcrossGenes
+from xdelnx.inputs import Counts
+from xdelnx.schema import COEFFICIENT, CONTRAST, GENE, RESTRICTION, SAMPLE, VARIABLES
+
+REFERENCES = (
+    "Ahlmann-Eltze & Huber 2020, doi:10.1093/bioinformatics/btaa1009; "
+    "Lund et al. 2012, doi:10.1515/1544-6115.1826; "
+    "McCarthy et al. 2012, doi:10.1093/nar/gks042; "
+    "Smyth 2004, doi:10.2202/1544-6115.1027"
+)
+TEST_VARIABLES = ("log2fc", "coef", "stat", "pval", "padj")
+SHRINKAGE_VARIABLES = ("dispersion_trend", "ql_dispersion", "ql_prior", "ql_dispersion_shrunken")
+
+
+def fit_dataset(
+    result: Any,
+    table: Counts,
+    model: Design,
+    questions: Sequence[Contrast],
+    options: AcrossGenes,
+    factors: Any,
+) -> xr.Dataset:
+    """Label what `xdelnx.passes.fit` computes, together with the design and the size factors."""
+    names = ["beta", "standard_error", "mean", "deviance", "dispersion"]
+    names += [*SHRINKAGE_VARIABLES, "prior_df"] if options.shrinkage else []
+    names += ["status", "iterations", "df2"]
+    names += [*TEST_VARIABLES] if questions else []
+    dataset = _variables(result, names, table, model, questions)
+    dataset["residual_df"] = ((), float(options.residual_df))
+    dataset["size_factor"] = ((SAMPLE,), _vector(factors, len(table.samples)))
+    dataset["design"] = ((SAMPLE, COEFFICIENT), model.matrix)
+    return dataset.assign_coords({SAMPLE: table.sample_names})
+
+
+def _vector(values: Any, size: int) -> Any:
+    return values if isinstance(values, np.ndarray) else blocks.vector(values, size)
+
+
+def test_dataset(result: Any, table: Counts, questions: Sequence[Contrast], model: Design) -> xr.Dataset:
+    """Label what `xdelnx.passes.test` computes."""
+    return _variables(result, TEST_VARIABLES, table, model, questions)
+
+
+def _variables(
+    result: Any, names: Sequence[str], table: Counts, model: Design, questions: Sequence[Contrast]
+) -> xr.Dataset:
+    """Label the arrays of a result by the schema's dimensions."""
+    sizes = {GENE: table.genes.size, COEFFICIENT: len(model.names), CONTRAST: len(questions)}
+    types = {"status": np.int8, "iterations": np.int64}
+    variables: dict[str, tuple[tuple[str, ...], Any]] = {}
+    for name in names:
+        dims = VARIABLES[name].dims
+        shape = tuple(sizes[dim] for dim in dims)
+        variables[name] = (dims, blocks.pick(result, name, shape, types.get(name, np.float64)))
+    coords: dict[str, Any] = {
+        GENE: table.genes,
+        COEFFICIENT: np.array(model.names, dtype=object),
+    }
+    if questions:
+        coords[CONTRAST] = np.array([question.name for question in questions], dtype=object)
+        variables["df1"] = ((CONTRAST,), np.array([q.weights.shape[0] for q in questions], dtype=np.float64))
+        variables["contrast_weight"] = ((CONTRAST, RESTRICTION, COEFFICIENT), _padded(questions))
+    return xr.Dataset(variables, coords)
+
+
+def _padded(questions: Sequence[Contrast]) -> np.ndarray:
+    """Weights (contrast, restriction, coefficient), NaN where a contrast has fewer restrictions."""
+    most = max(question.weights.shape[0] for question in questions)
+    weights = np.full((len(questions), most, questions[0].weights.shape[1]), np.nan)
+    for i, question in enumerate(questions):
+        weights[i, : question.weights.shape[0]] = question.weights
+    return weights
+
+
+def fit_attributes(model: Design, device: str, **options: Any) -> dict[str, Any]:
+    """Attributes of a fit: what it is, from where, and the options to repeat it."""
+    from xdelnx import __version__
+
+    return {
+        "title": "Differential expression: quasi-likelihood negative binomial GLM",
+        "source": f"xdelnx {__version__}",
+        "history": history("fit"),
+        "references": REFERENCES,
+        "device": device,
+        "options": json.dumps(options),
+        **design_to_attrs(model),
+    }
+
+
+def history(verb: str, before: xr.Dataset | None = None) -> str:
+    """CF history: one line a step, the oldest first."""
+    line = f"{datetime.now(UTC).isoformat(timespec='seconds')} xdelnx.{verb}"
+    earlier = "" if before is None else before.attrs.get("history", "")
+    return f"{earlier}\n{line}".strip()

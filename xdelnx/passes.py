@@ -1,0 +1,322 @@
+"""The passes over the data as a Dask graph: one task a block and pass, small results gathered.
+
+A task gets its counts as NumPy and returns NumPy: whatever a device needs is moved inside the
+task. Labels are put on elsewhere. With `xdelnx.blocks` the only module that knows Dask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.delayed import Delayed
+
+from xdelnx import gathered, steps
+from xdelnx.blocks import BLOCK_ENTRIES, Blocks, single_threaded_blas
+from xdelnx.messages import fail
+from xdelnx.size_factors import (
+    log_ratios,
+    median_factors,
+    scale_to_unit_geometric_mean,
+    tmm_factors,
+    tmm_reference,
+    upper_quartiles,
+)
+from xdelnx.survey import Survey, checked, join, look
+
+
+def survey(blocks: Blocks, genes: np.ndarray) -> Delayed:
+    """Look at every count once; raises on what cannot be counts, when computed."""
+    looks = [dask.delayed(look)(*read) for read in blocks.read()]
+    return dask.delayed(_joined_survey)(looks, genes)
+
+
+def _joined_survey(looks: list[Survey], genes: np.ndarray) -> Survey:
+    return checked(join(looks), genes)
+
+
+def size_factors(blocks: Blocks, seen: Survey | Delayed, method: str, samples: np.ndarray) -> Delayed:
+    """Size factors (sample,) by a method, scaled to geometric mean 1."""
+    if method == "normed_sum":
+        raw = dask.delayed(_totals)(seen)
+    elif method == "tmm":
+        raw = _tmm(blocks.counts, seen)
+    else:
+        raw = _median(blocks.counts, method)
+    return dask.delayed(scale_to_unit_geometric_mean)(raw, samples)
+
+
+def _totals(seen: Survey) -> np.ndarray:
+    return seen.totals
+
+
+def _by_sample(array: da.Array) -> da.Array:
+    """All genes of some samples in one chunk."""
+    return array.rechunk((max(BLOCK_ENTRIES // array.shape[1], 1), -1))
+
+
+def _median(counts: da.Array, method: str) -> Delayed:
+    ratios = da.map_blocks(log_ratios, counts, method=method, dtype=np.float64, meta=np.empty((0, 0)))
+    parts = _by_sample(ratios).to_delayed().ravel()
+    return dask.delayed(_usable_medians)([dask.delayed(median_factors)(part) for part in parts], method)
+
+
+def _usable_medians(parts: list[np.ndarray], method: str) -> np.ndarray:
+    factors = np.concatenate(parts)
+    if np.isnan(factors).all():
+        fail(
+            f"size_factors={method!r} has no gene to work with (no gene has a count in every sample); "
+            "use 'poscounts', 'normed_sum' or 'tmm'"
+        )
+    return factors
+
+
+def _tmm(counts: da.Array, seen: Survey | Delayed) -> Delayed:
+    parts = list(_by_sample(counts).to_delayed().ravel())
+    quartiles = [dask.delayed(_quartiles)(part, seen) for part in parts]
+    at = dask.delayed(_tmm_reference)(quartiles)
+    reference = dask.delayed(_pick_sample)(parts, at)
+    return dask.delayed(np.concatenate)([dask.delayed(tmm_factors)(part, reference) for part in parts])
+
+
+def _quartiles(counts: np.ndarray, seen: Survey) -> np.ndarray:
+    return upper_quartiles(counts, seen.expressed)
+
+
+def _tmm_reference(quartiles: list[np.ndarray]) -> int:
+    return tmm_reference(np.concatenate(quartiles))
+
+
+def _pick_sample(parts: list[np.ndarray], at: int) -> np.ndarray:
+    for part in parts:
+        if at < part.shape[0]:
+            return np.asarray(part[at], dtype=np.float64)
+        at -= part.shape[0]
+    raise IndexError(at)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The exponential of the offset: a size factor a sample, times a per-entry part that blocks bring.
+
+    Parameters
+    ----------
+    by_sample
+        (sample,) size factor times the exponential of a per-sample offset.
+    mean
+        Mean of the exponential of the whole offset over samples and genes.
+    """
+
+    by_sample: np.ndarray
+    mean: float
+
+    def of(self, offset: np.ndarray | None) -> np.ndarray:
+        """Scale of a block: (sample, 1) or (sample, gene)."""
+        column = self.by_sample[:, None]
+        return column if offset is None else column * np.exp(offset)
+
+
+def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None) -> Scale:
+    """Scale of a fit that is there already; its mean is not needed again."""
+    return Scale(factors if sample_offset is None else factors * np.exp(sample_offset), mean=np.nan)
+
+
+def make_scale(
+    factors: np.ndarray,
+    sample_offset: np.ndarray | None,
+    seen: Survey,
+    per_entry: bool,  # noqa: FBT001 - Delayed passes it by position
+) -> Scale:
+    """Combine size factors (sample,), a per-sample offset (natural log) and the per-entry one's sums."""
+    by_sample = fitted_scale(factors, sample_offset).by_sample
+    if not per_entry:
+        return Scale(by_sample, float(np.mean(by_sample)))
+    return Scale(by_sample, float(np.mean(by_sample * seen.offset_scale) / seen.expressed.sum()))
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """Where the overdispersion comes from.
+
+    Parameters
+    ----------
+    estimate
+        Estimated for each gene.
+    shared
+        One for all genes, estimated.
+    given
+        (gene,) or one number, as given; None where it is estimated.
+    """
+
+    estimate: bool = True
+    shared: bool = False
+    given: np.ndarray | float | None = None
+
+
+def fit(
+    blocks: Blocks,
+    plan: steps.FitPlan,
+    scale: Scale | Delayed,
+    dispersion: Dispersion,
+    options: gathered.AcrossGenes,
+    contrasts: Sequence[np.ndarray],
+    settle: Callable[[Any], Any],
+) -> Any:
+    """Both passes and the step between them: a dict of result arrays by gene.
+
+    ``settle`` computes each step as it is made, so that no block outlives its pass, or leaves
+    all of it in one graph.
+    """
+    constants = dask.delayed(plan, traverse=False), scale
+    firsts = settle(
+        [
+            dask.delayed(_fit_block)(*constants, *read, _part(dispersion.given, genes), dispersion.estimate)
+            for read, genes in zip(blocks.read(), blocks.bounds, strict=True)
+        ]
+    )
+    shared = _global_theta(blocks, constants, firsts, settle) if dispersion.shared else None
+    middle = settle(dask.delayed(_across)(options, firsts, shared))
+    theta = dask.delayed(_theta)(middle)
+    refits = [
+        dask.delayed(_refit_block)(*constants, *read, theta, (genes.start, genes.stop), first)
+        for read, genes, first in zip(blocks.read(), blocks.bounds, firsts, strict=True)
+    ]
+    return settle(dask.delayed(_finish)(options, middle, refits, list(contrasts)))
+
+
+def _theta(middle: steps.Arrays) -> np.ndarray:
+    return middle["theta"]
+
+
+def _part(given: np.ndarray | float | None, genes: slice) -> np.ndarray | None:
+    if given is None:
+        return None
+    values = np.asarray(given, dtype=np.float64)
+    return np.full(genes.stop - genes.start, values) if values.ndim == 0 else values[genes]
+
+
+def _fit_block(
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    theta: np.ndarray | None,
+    estimate: bool,  # noqa: FBT001 - Delayed passes it by position
+) -> steps.Arrays:
+    with single_threaded_blas():
+        plan = replace(plan, mean_scale=scale.mean)
+        return steps.fit_step(plan, np.asarray(counts), scale.of(offset), theta, estimate=estimate)
+
+
+def _global_theta(
+    blocks: Blocks, constants: tuple[Any, ...], firsts: list[Any], settle: Callable[[Any], Any]
+) -> Delayed:
+    """Two more passes: slopes of the summed likelihood on a grid, then between two of its points."""
+
+    def slopes(points: Any) -> list[Delayed]:
+        return [
+            dask.delayed(_global_slopes)(*constants, *read, first["b"], points)
+            for read, first in zip(blocks.read(), firsts, strict=True)
+        ]
+
+    coarse = settle(slopes(gathered.GLOBAL_GRID))
+    nodes = settle(dask.delayed(gathered.nodes_for)(coarse))
+    return dask.delayed(gathered.global_theta)(nodes, coarse, slopes(nodes))
+
+
+def _global_slopes(
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    b: np.ndarray,
+    points: np.ndarray | None,
+) -> np.ndarray:
+    if points is None:
+        return np.zeros(0)
+    with single_threaded_blas():
+        return steps.global_score_step(plan, np.asarray(counts), scale.of(offset), b, points)
+
+
+def _across(options: gathered.AcrossGenes, firsts: list[steps.Arrays], shared: float | None) -> steps.Arrays:
+    mean = np.concatenate([first["mean"] for first in firsts])
+    theta = np.concatenate([first["theta"] for first in firsts])
+    if shared is not None:
+        theta = np.where(np.isnan(mean), np.nan, shared)
+    return gathered.across_genes(options, mean, theta) | {"mean": mean}
+
+
+def _refit_block(
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    theta: np.ndarray,
+    genes: tuple[int, int],
+    first: steps.Arrays,
+) -> steps.Arrays:
+    with single_threaded_blas():
+        return steps.refit_step(plan, np.asarray(counts), scale.of(offset), theta[slice(*genes)], first)
+
+
+def _finish(
+    options: gathered.AcrossGenes,
+    middle: steps.Arrays,
+    refits: list[steps.Arrays],
+    contrasts: list[np.ndarray],
+) -> steps.Arrays:
+    result = gathered.joined(refits)
+    shrunken = middle.get("ql_dispersion_shrunken")
+    variance = result.pop("variance") * (1.0 if shrunken is None else shrunken[:, None])
+    df2 = gathered.denominator_df(options, middle.get("prior_df"))
+    statistics = gathered.contrast_statistics(
+        contrasts, result["beta"], result["deviance"], result.pop("reduced_deviance"), shrunken, df2
+    )
+    middle = {name: values for name, values in middle.items() if name != "theta"}
+    return result | middle | statistics | {"standard_error": np.sqrt(variance), "df2": np.array(df2)}
+
+
+def test(
+    blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any], contrasts: Sequence[np.ndarray]
+) -> Delayed:
+    """One pass for contrasts of a fit; ``fitted`` holds its arrays, lazy or not, by name."""
+    constants = dask.delayed(plan, traverse=False), scale
+    arrays = dask.delayed(dict)({name: values for name, values in fitted.items() if values is not None})
+    reduced = [
+        dask.delayed(_test_block)(*constants, *read, arrays, (genes.start, genes.stop))
+        for read, genes in zip(blocks.read(), blocks.bounds, strict=True)
+    ]
+    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts))
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
+
+
+def _test_block(
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    fitted: steps.Arrays,
+    genes: tuple[int, int],
+) -> steps.Arrays:
+    part = slice(*genes)
+    with single_threaded_blas():
+        return steps.test_step(
+            plan, np.asarray(counts), scale.of(offset), fitted["theta"][part], fitted["beta"][part]
+        )
+
+
+def _test_finish(
+    fitted: steps.Arrays, reduced: list[steps.Arrays], contrasts: list[np.ndarray]
+) -> steps.Arrays:
+    parts = gathered.joined(reduced)
+    shrunken, df2 = fitted.get("ql_dispersion_shrunken"), float(fitted["df2"])
+    deviances = parts["reduced_deviance"]
+    return gathered.contrast_statistics(
+        contrasts, fitted["beta"], fitted["deviance"], deviances, shrunken, df2
+    ) | {"reduced_converged": parts["reduced_converged"]}

@@ -1,0 +1,276 @@
+"""The one step across genes: dispersion trend, quasi-likelihood prior, shrunken dispersions.
+
+Sources: the local-median trend and the trended prior as glmGamPoi has them (Ahlmann-Eltze & Huber
+2020); quasi-likelihood dispersions shrunken by empirical Bayes (Lund et al. 2012; Smyth 2004).
+Genes that took no part in the fit (every count zero) take no part here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betaln, digamma, gammaln, polygamma
+
+from xdelnx.kernels import compiled
+
+EXACT_GENES = 50_000  # the sliding median is exact up to here,
+CENTRES = 10_000  # and interpolated between this many centres beyond
+SPLINE_GENES = 100  # fewer genes have a constant prior
+SMALLEST_MEAN = 1e-8  # genes below take no part in the prior's fit
+INFINITE_DF = 1e7  # prior degrees of freedom beyond this are infinite for every purpose
+MAX_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """Outcome of the step across genes; vectors are (gene,)."""
+
+    trend: np.ndarray
+    ql_dispersion: np.ndarray
+    ql_prior: np.ndarray
+    ql_dispersion_shrunken: np.ndarray
+    prior_df: float
+
+
+def shrink(
+    mean: np.ndarray, theta: np.ndarray, residual_df: float, trend: np.ndarray | None = None
+) -> Shrinkage:
+    """Trend, quasi-likelihood dispersions, their prior, and the shrunken dispersions.
+
+    Parameters
+    ----------
+    mean
+        (gene,) mean over samples of the fitted count.
+    theta
+        (gene,) overdispersion; a gene with NaN takes no part and gets NaN throughout.
+    residual_df
+        Samples less coefficients.
+    trend
+        (gene,) overdispersion trend where it is given; estimated otherwise.
+    """
+    part = np.isfinite(mean) & np.isfinite(theta)
+    full = np.full(mean.shape, np.nan)
+    m, t = mean[part], theta[part]
+    at = local_median(m, t) if trend is None else trend[part]
+    q = (1.0 + m * t) / (1.0 + m * at)
+    prior, prior_df = fit_prior(m, q, residual_df)
+    values = at, q, prior, squeeze(q, residual_df, prior, prior_df)
+    vectors = [full.copy() for _ in values]
+    for vector, value in zip(vectors, values, strict=True):
+        vector[part] = value
+    return Shrinkage(vectors[0], vectors[1], vectors[2], vectors[3], prior_df)
+
+
+def squeeze(q: np.ndarray, residual_df: float, prior: np.ndarray, prior_df: float) -> np.ndarray:
+    """Posterior mean of the quasi-likelihood dispersion: ``(d0 s0^2 + d q) / (d0 + d)`` (Smyth 2004)."""
+    if np.isinf(prior_df):
+        return prior.copy()
+    return (prior_df * prior + residual_df * q) / (prior_df + residual_df)
+
+
+# ---- trend -----------------------------------------------------------------------------------------------
+
+
+def local_median(mean: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Weighted median of the overdispersion over the genes of similar mean: (gene,).
+
+    A window of a tenth of the genes (at least 100), weighted by a normal density over +-3
+    standard deviations; genes whose mean agrees to 10 digits are ordered by overdispersion,
+    so that rounding does not decide.
+    """
+    n = mean.size
+    if n == 0:
+        return theta.copy()
+    order = np.lexsort((theta, _significant(mean, 10)))
+    values, ranks = np.unique(theta[order], return_inverse=True)
+    half = int(min(max(0.1 * n, 100.0), n) // 2)
+    weights = _normal_weights(min(2 * half + 1, n))
+    if 2 * half + 1 > n:
+        medians = np.full(n, values[_weighted_medians(ranks, weights, np.array([0]))[0]])
+    else:
+        last = n - weights.size
+        first = (
+            np.arange(last + 1)
+            if n <= EXACT_GENES
+            else np.linspace(0, last, CENTRES).round().astype(np.int64)
+        )
+        found = values[_weighted_medians(ranks, weights, first)]
+        medians = np.interp(np.arange(n) - half, first, found)
+    trend = np.empty(n)
+    trend[order] = medians
+    return trend
+
+
+def _significant(x: np.ndarray, digits: int) -> np.ndarray:
+    """Round to significant digits."""
+    positive = np.where(x > 0.0, x, 1.0)
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(positive)))
+    return np.where(x > 0.0, np.round(x * scale) / scale, x)
+
+
+def _normal_weights(width: int) -> np.ndarray:
+    weights = np.exp(-0.5 * np.linspace(-3.0, 3.0, width) ** 2)
+    return weights / weights.sum()
+
+
+@compiled
+def _weight_up_to(ranks: np.ndarray, weights: np.ndarray, first: int, rank: int) -> float:
+    total = 0.0
+    for j in range(weights.size):
+        total += weights[j] if ranks[first + j] <= rank else 0.0
+    return total
+
+
+@compiled
+def _weighted_medians(ranks: np.ndarray, weights: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Lower weighted median, as a rank, of the window that begins at each of ``first``.
+
+    Bisection over ranks, begun at the window before: the medians of neighbours are close.
+    """
+    out = np.empty(first.size, dtype=np.int64)
+    top = ranks.max()
+    half = 0.5 - 1e-12
+    guess, reach = top // 2, max(top // 4, 1)
+    for c in range(first.size):
+        low, high = -1, top  # the weight up to low is below a half, up to high it is not
+        step = reach
+        probe = guess
+        while high - low > 1:
+            if _weight_up_to(ranks, weights, first[c], probe) < half:
+                low = probe
+                probe = low + step
+            else:
+                high = probe
+                probe = high - step
+            step *= 2
+            if probe <= low or probe >= high:
+                probe = (low + high) // 2
+                step = (high - low) // 2 + 1
+        reach = max(2, abs(high - guess))
+        guess = high
+        out[c] = high
+    return out
+
+
+# ---- prior -----------------------------------------------------------------------------------------------
+
+
+def fit_prior(mean: np.ndarray, q: np.ndarray, residual_df: float) -> tuple[np.ndarray, float]:
+    """Scale (gene,) and degrees of freedom of the prior, by maximum likelihood of ``q / s0^2 ~ F(d, d0)``.
+
+    The logarithm of the scale is a natural cubic spline of log(mean) with inner knots at a third
+    and two thirds of its range; a constant with fewer than 100 genes.
+    """
+    if q.size == 0 or np.allclose(q, 1.0, rtol=0.0, atol=1e-12):
+        return np.ones_like(q), np.inf
+    part = mean > SMALLEST_MEAN
+    x = np.log(np.where(part, mean, 1.0))
+    basis = np.ones((q.size, 1))
+    if part.sum() >= SPLINE_GENES and np.ptp(x[part]) > 0.0:
+        knots = np.linspace(x[part].min(), x[part].max(), 4)
+        basis = natural_spline(np.where(part, x, knots[0]), knots)
+    scaled, _ = np.linalg.qr(basis[part])
+    to_basis = np.linalg.lstsq(basis[part], scaled, rcond=None)[0]
+    gamma, prior_df = _maximise(scaled * np.sqrt(part.sum()), q[part], residual_df)
+    return np.exp(basis @ (to_basis @ gamma) * np.sqrt(part.sum())), prior_df
+
+
+def natural_spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Natural cubic spline basis with the given knots, the outer two being boundaries: (x, knot)."""
+    width = knots[-1] - knots[0]
+    z, t = (x - knots[0]) / width, (knots - knots[0]) / width
+
+    def tail(k: int) -> np.ndarray:
+        return (np.maximum(z - t[k], 0.0) ** 3 - np.maximum(z - t[-1], 0.0) ** 3) / (t[-1] - t[k])
+
+    last = tail(t.size - 2)
+    return np.stack([np.ones_like(z), z, *(tail(k) - last for k in range(t.size - 2))], axis=1)
+
+
+def prior_log_likelihood(q: np.ndarray, d: float, log_scale: np.ndarray, d0: float) -> float:
+    """Log likelihood of ``q / exp(log_scale) ~ F(d, d0)``."""
+    x = q * np.exp(-log_scale)
+    if np.isinf(d0):  # d x ~ chi-squared on d degrees of freedom
+        terms = 0.5 * d * np.log(0.5 * d) - gammaln(0.5 * d) + (0.5 * d - 1.0) * np.log(x) - 0.5 * d * x
+    else:
+        terms = (
+            0.5 * d * np.log(d / d0)
+            + (0.5 * d - 1.0) * np.log(x)
+            - 0.5 * (d + d0) * np.log1p(d * x / d0)
+            - betaln(0.5 * d, 0.5 * d0)
+        )
+    return float(np.sum(terms - log_scale))
+
+
+def _maximise(basis: np.ndarray, q: np.ndarray, d: float) -> tuple[np.ndarray, float]:
+    """Newton's method on (spline coefficients, log d0); infinite d0 where the likelihood keeps rising."""
+    start = np.linalg.lstsq(basis, np.full(q.size, np.log(np.mean(q))), rcond=None)[0]
+    gamma, log_d0 = start, np.log(10.0)
+    value = prior_log_likelihood(q, d, basis @ gamma, np.exp(log_d0))
+    for _ in range(MAX_ITERATIONS):
+        gradient, hessian = _derivatives(basis, q, d, gamma, np.exp(log_d0))
+        step = _ascent(gradient, hessian)
+        for _halving in range(40):
+            trial = np.append(gamma, log_d0) + step
+            reached = prior_log_likelihood(q, d, basis @ trial[:-1], np.exp(trial[-1]))
+            if reached >= value:
+                break
+            step = 0.5 * step
+        gain = reached - value
+        gamma, log_d0, value = trial[:-1], trial[-1], reached
+        if np.exp(log_d0) > INFINITE_DF or (gain < 1e-10 and np.abs(step).max() < 1e-8):
+            break
+    return _finite_or_not(basis, q, d, gamma, float(np.exp(log_d0)), value)
+
+
+def _finite_or_not(
+    basis: np.ndarray, q: np.ndarray, d: float, gamma: np.ndarray, d0: float, value: float
+) -> tuple[np.ndarray, float]:
+    """Compare with the limit of an infinite d0, a gamma regression of q on the basis."""
+    if d0 < 1e3:
+        return gamma, d0
+    limit = gamma.copy()
+    for _ in range(MAX_ITERATIONS):
+        x = q * np.exp(-(basis @ limit))
+        step = np.linalg.solve(basis.T @ (x[:, None] * basis), basis.T @ (x - 1.0))
+        limit = limit + step
+        if np.abs(step).max() < 1e-12:
+            break
+    if prior_log_likelihood(q, d, basis @ limit, np.inf) >= value - 1e-6:
+        return limit, np.inf
+    return gamma, d0
+
+
+def _ascent(gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """Newton step, with the eigenvalues of the Hessian made negative, and at most 3 long in log d0."""
+    eigenvalues, vectors = np.linalg.eigh(-hessian)
+    floor = 1e-8 * np.abs(eigenvalues).max()
+    step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(eigenvalues), floor))
+    return step * min(1.0, 3.0 / max(abs(step[-1]), 1e-300))
+
+
+def _derivatives(
+    basis: np.ndarray, q: np.ndarray, d: float, gamma: np.ndarray, d0: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient and Hessian of `prior_log_likelihood` in (spline coefficients, log d0)."""
+    dx = d * q * np.exp(-(basis @ gamma))
+    total = d0 + dx
+    share = dx / total
+    in_scale = -0.5 * d + 0.5 * (d + d0) * share
+    scale_twice = -0.5 * (d + d0) * share * (d0 / total)
+    scale_d0 = 0.5 * d0 * share * (dx - d) / total
+    in_d0 = 0.5 * (-np.log1p(dx / d0) + (dx - d) / total - digamma(0.5 * d0) + digamma(0.5 * (d + d0)))
+    d0_twice = (
+        0.5 / d0
+        - 0.5 / total
+        - 0.5 * (dx - d) / total**2
+        - 0.25 * (polygamma(1, 0.5 * d0) - polygamma(1, 0.5 * (d + d0)))
+    )
+    slope = np.sum(in_d0)
+    gradient = np.append(basis.T @ in_scale, d0 * slope)
+    hessian = np.empty((gradient.size, gradient.size))
+    hessian[:-1, :-1] = basis.T @ (scale_twice[:, None] * basis)
+    hessian[:-1, -1] = hessian[-1, :-1] = basis.T @ scale_d0
+    hessian[-1, -1] = d0 * slope + d0 * d0 * np.sum(d0_twice)
+    return gradient, hessian

@@ -1,0 +1,333 @@
+"""The fit of one block of genes, step by step, on arrays.
+
+Each step takes the counts of a block (sample, gene) and gives a dict of small arrays by gene.
+Inside, the genes are taken in tiles that fit the cache; nothing of the size of the block is
+ever made in floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xdelnx.backend import Backend, backend_on
+from xdelnx.basis import Basis, Layout, basis_of, complement
+from xdelnx.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
+from xdelnx.glm import Coefficients, Model, Penalty, fit_coefficients, start_from_data, start_from_fit
+from xdelnx.observations import Observations
+from xdelnx.status import Status
+
+Arrays = dict[str, np.ndarray]
+
+TILE = 100_000  # counts of a tile, so that it stays in the cache
+SMALLEST_TILE = 16  # genes of a tile: columns are cut out of the block this many at once
+SEPARATED_BELOW = 1e-7  # expected counts in all samples of a kind: none, to the optimiser
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What every block needs to know of a fit.
+
+    Parameters
+    ----------
+    layout, basis
+        The design.
+    mean_scale
+        Mean over samples and genes of the exponential of the offset, for the moment estimate.
+    cox_reid
+        Whether the dispersion is adjusted for the coefficients.
+    penalty
+        Ridge, in the basis.
+    reduced
+        Basis of the reduced design of each contrast, and its penalty.
+    device
+        Name of the backend.
+    """
+
+    layout: Layout
+    basis: Basis
+    mean_scale: float
+    cox_reid: bool = True
+    penalty: Penalty | None = None
+    reduced: tuple[tuple[Basis, Penalty | None], ...] = ()
+    device: str = "cpu"
+
+    @property
+    def backend(self) -> Backend:
+        """Namespace and kernels, resolved where the block runs."""
+        return backend_on(self.device)
+
+
+def make_penalty(basis: Basis, ridge: np.ndarray | None, n_samples: int) -> Penalty | None:
+    """Half the gradient of ``n ||Lambda beta||^2`` in the basis; Lambda is diagonal, (coefficient,)."""
+    if ridge is None:
+        return None
+    scaled = ridge[:, None] * basis.to_coefficients
+    return Penalty(n_samples * scaled.T @ scaled, np.zeros(basis.size))
+
+
+def reduced_basis(layout: Layout, weights: np.ndarray, *, dense: bool) -> Basis:
+    """Basis of the design without the contrast: the part on which its weights (q, coefficient) vanish."""
+    return basis_of(layout, complement(weights), dense=dense)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Some genes of a block that have counts, ready for the algorithms."""
+
+    genes: np.ndarray  # positions in the block
+    observations: Observations
+
+
+def _tiles(plan: FitPlan, counts: np.ndarray, scale: np.ndarray) -> Iterator[_Tile]:
+    """Cut the block into tiles, samples ordered by kind, genes without a count left out.
+
+    ``scale`` is the exponential of the offset, (sample, 1) or (sample, gene of the block).
+    """
+    n_samples, n_genes = counts.shape
+    order, starts = plan.layout.order, plan.layout.starts
+    width = max(TILE // max(n_samples, 1), SMALLEST_TILE)
+    shared = scale.shape[1] == 1
+    by_kind = np.ascontiguousarray(scale[order].T) if shared else None
+    for first in range(0, n_genes, width):
+        part = slice(first, min(first + width, n_genes))
+        y = np.ascontiguousarray(counts[:, part][order].T, dtype=np.float64)
+        some = y.any(axis=1)
+        genes = np.flatnonzero(some) + first
+        if genes.size == 0:
+            continue
+        y = y if some.all() else y[some]
+        tile_scale = by_kind if shared else np.ascontiguousarray(scale[:, genes][order].T)
+        backend = plan.backend
+        yield _Tile(genes, Observations(backend, backend.asarray(y), backend.asarray(tile_scale), starts))
+
+
+def _scatter(parts: list[tuple[np.ndarray, Arrays]], n_genes: int) -> Arrays:
+    """Put the tiles' results in the block's order; genes without a count get NaN, 0 or False."""
+    result: Arrays = {}
+    for genes, arrays in parts:
+        for name, values in arrays.items():
+            if name not in result:
+                fill = np.nan if values.dtype.kind == "f" else 0
+                result[name] = np.full((n_genes, *values.shape[1:]), fill, dtype=values.dtype)
+            result[name][genes] = values
+    return result
+
+
+def _host(plan: FitPlan, **arrays: Any) -> Arrays:
+    return {name: plan.backend.to_numpy(values) for name, values in arrays.items()}
+
+
+def fit_step(
+    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, theta: np.ndarray | None, *, estimate: bool
+) -> Arrays:
+    """First pass: coefficients at a first dispersion, the fitted mean, and the dispersion.
+
+    Parameters
+    ----------
+    plan, counts, scale
+        The fit, the block (sample, gene), the exponential of the offset.
+    theta
+        (gene,) given overdispersion; None: the moment estimate is the first.
+    estimate
+        Whether to estimate the overdispersion from there.
+
+    Returns
+    -------
+    dict
+        ``b`` (gene, parameter), ``mean``, ``theta``, ``iterations``, ``coefficients_converged``,
+        ``dispersion_converged`` (gene,).
+    """
+    model = Model(plan.backend, plan.basis, plan.penalty)
+    parts = [
+        (
+            tile.genes,
+            _fit_tile(plan, model, tile, None if theta is None else theta[tile.genes], estimate=estimate),
+        )
+        for tile in _tiles(plan, counts, scale)
+    ]
+    return _scatter(parts, counts.shape[1]) if parts else _empty_fit(counts.shape[1], plan.basis.size)
+
+
+def _fit_tile(
+    plan: FitPlan, model: Model, tile: _Tile, theta: np.ndarray | None, *, estimate: bool
+) -> Arrays:
+    xp, observations = plan.backend.xp, tile.observations
+    if theta is None:
+        first = moment_dispersion(observations.y, plan.mean_scale, xp)
+    else:
+        first = plan.backend.asarray(theta)
+    found = fit_coefficients(model, observations, first, start_from_data(model, observations, first))
+    m = model.mean(found.b)
+    converged = xp.ones(first.shape[0], dtype=xp.bool)
+    if estimate:
+        dispersions = estimate_dispersion(model, observations, m, first, cox_reid=plan.cox_reid)
+        first, converged = dispersions.theta, dispersions.converged
+    mean = xp.sum(m * observations.scale_totals(), axis=1) / observations.y.shape[1]
+    return _host(
+        plan,
+        b=found.b,
+        mean=mean,
+        theta=first,
+        iterations=found.iterations,
+        coefficients_converged=found.converged,
+        dispersion_converged=converged,
+    )
+
+
+def _empty_fit(n_genes: int, size: int) -> Arrays:
+    nan = np.full(n_genes, np.nan)
+    no = np.zeros(n_genes, dtype=bool)
+    return {
+        "b": np.full((n_genes, size), np.nan),
+        "mean": nan,
+        "theta": nan.copy(),
+        "iterations": np.zeros(n_genes, dtype=np.int64),
+        "coefficients_converged": no,
+        "dispersion_converged": no.copy(),
+    }
+
+
+def global_score_step(
+    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, b: np.ndarray, log_theta: np.ndarray
+) -> np.ndarray:
+    """Derivative in log(theta) of the likelihood summed over the block's genes, at each given point."""
+    model = Model(plan.backend, plan.basis)
+    total = np.zeros(log_theta.size)
+    for tile in _tiles(plan, counts, scale):
+        xp, m = plan.backend.xp, model.mean(plan.backend.asarray(b[tile.genes]))
+        rows = xp.arange(tile.genes.size)
+        for i, u in enumerate(log_theta):
+            here = xp.full(tile.genes.size, u, dtype=xp.float64)
+            slope, _ = log_derivatives(model, tile.observations, m, here, rows, cox_reid=plan.cox_reid)
+            total[i] += float(xp.sum(slope))
+    return total
+
+
+def refit_step(
+    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, theta: np.ndarray, first: Arrays
+) -> Arrays:
+    """Second pass: final coefficients and deviance at ``theta``, and the reduced fit of each contrast.
+
+    Parameters
+    ----------
+    theta
+        (gene,) final overdispersion; NaN for genes without counts.
+    first
+        The first pass' result for the block.
+
+    Returns
+    -------
+    dict
+        ``beta`` (gene, coefficient), ``deviance``, ``variance`` (gene, coefficient): the unscaled
+        variance of beta; ``reduced_deviance`` (gene, contrast), ``iterations``, ``status`` (gene,).
+    """
+    model = Model(plan.backend, plan.basis, plan.penalty)
+    parts = []
+    for tile in _tiles(plan, counts, scale):
+        at = plan.backend.asarray(theta[tile.genes])
+        start = plan.backend.asarray(first["b"][tile.genes])
+        found = fit_coefficients(model, tile.observations, at, start)
+        parts.append((tile.genes, _refit_tile(plan, model, tile, at, found)))
+    p = plan.basis.to_coefficients.shape[0]
+    result = (
+        _scatter(parts, counts.shape[1]) if parts else _empty_refit(counts.shape[1], p, len(plan.reduced))
+    )
+    result["status"] = _status(result, first)
+    result["iterations"] = result["iterations"] + first["iterations"]
+    return result
+
+
+def _empty_refit(n_genes: int, p: int, n_contrasts: int) -> Arrays:
+    no = np.zeros(n_genes, dtype=bool)
+    return {
+        "beta": np.full((n_genes, p), np.nan),
+        "deviance": np.full(n_genes, np.nan),
+        "variance": np.full((n_genes, p), np.nan),
+        "separated": no,
+        "iterations": np.zeros(n_genes, dtype=np.int64),
+        "converged": no,
+        **_empty_test(n_genes, n_contrasts),
+    }
+
+
+def _empty_test(n_genes: int, n_contrasts: int) -> Arrays:
+    return {
+        "reduced_deviance": np.full((n_genes, n_contrasts), np.nan),
+        "reduced_converged": np.zeros(n_genes, dtype=bool),
+    }
+
+
+def _refit_tile(plan: FitPlan, model: Model, tile: _Tile, theta: Any, found: Coefficients) -> Arrays:
+    xp, observations = plan.backend.xp, tile.observations
+    rows = xp.arange(tile.genes.size)
+    m = model.mean(found.b)
+    weight = observations.fisher(m, theta, rows)
+    to_coefficients = plan.backend.asarray(plan.basis.to_coefficients)
+    expected = m * observations.scale_totals()
+    return _host(
+        plan,
+        beta=found.b @ to_coefficients.T,
+        deviance=observations.deviance(m, theta, rows),
+        variance=model.quadratic_forms(model.information(weight), to_coefficients),
+        separated=xp.any(expected < SEPARATED_BELOW, axis=1),
+        iterations=found.iterations,
+        converged=found.converged,
+    ) | _reduced_fits(plan, observations, model.log_mean(found.b), weight, theta)
+
+
+def _reduced_fits(
+    plan: FitPlan, observations: Observations, log_mean: Any, weight: Any, theta: Any
+) -> Arrays:
+    """Deviance without each contrast, from the full fit's projection on."""
+    xp, n_genes = plan.backend.xp, theta.shape[0]
+    rows = xp.arange(n_genes)
+    deviances, all_converged = [], xp.ones(n_genes, dtype=xp.bool)
+    for basis, penalty in plan.reduced:
+        model = Model(plan.backend, basis, penalty)
+        found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
+        deviances.append(observations.deviance(model.mean(found.b), theta, rows))
+        all_converged = all_converged & found.converged
+    if not deviances:
+        return _empty_test(n_genes, 0) | _host(plan, reduced_converged=all_converged)
+    return _host(plan, reduced_deviance=xp.stack(deviances, axis=1), reduced_converged=all_converged)
+
+
+def test_step(
+    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, theta: np.ndarray, beta: np.ndarray
+) -> Arrays:
+    """One pass for contrasts asked for later: ``reduced_deviance`` (gene, contrast), ``reduced_converged``."""
+    parts = []
+    for tile in _tiles(plan, counts, scale):
+        xp = plan.backend.xp
+        log_mean = plan.backend.asarray(beta[tile.genes] @ plan.layout.design.T)
+        at = plan.backend.asarray(theta[tile.genes])
+        m = xp.exp(log_mean)
+        weight = tile.observations.fisher(m, at, xp.arange(tile.genes.size))
+        parts.append((tile.genes, _reduced_fits(plan, tile.observations, log_mean, weight, at)))
+    return _scatter(parts, counts.shape[1]) if parts else _empty_test(counts.shape[1], len(plan.reduced))
+
+
+test_step.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
+
+
+def _status(refit: Arrays, first: Arrays) -> np.ndarray:
+    """The first that applies, from the gravest."""
+    conditions = [
+        np.isnan(first["mean"]),
+        ~(first["coefficients_converged"] & refit["converged"]),
+        ~refit["reduced_converged"],
+        ~first["dispersion_converged"],
+        refit["separated"],
+    ]
+    statuses = [
+        Status.ALL_ZERO,
+        Status.COEFFICIENTS_NOT_CONVERGED,
+        Status.REDUCED_NOT_CONVERGED,
+        Status.DISPERSION_NOT_CONVERGED,
+        Status.SEPARATED,
+    ]
+    return np.select(conditions, [np.int8(s) for s in statuses], np.int8(Status.OK)).astype(np.int8)
