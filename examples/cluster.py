@@ -18,12 +18,12 @@ import xdelnx as xd
 
 def main(folder: str | None = None, n_genes: int = 4_000) -> None:
     store = Path(folder or tempfile.mkdtemp()) / "counts.zarr"
-    xd.simulate(12, n_genes, seed=1, chunks=250).to_zarr(store, mode="w")
+    xd.simulate(12, n_genes, seed=1, chunks=250).to_zarr(store, mode="w", consolidated=False)
     counts = xd.open_counts(store)
     here = xd.fit(counts, "~condition")  # threads of this process
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         print(f"{len(client.scheduler_info()['workers'])} worker processes")

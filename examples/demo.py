@@ -31,7 +31,7 @@ def simulated_h5ad(path: Path, n_genes: int) -> None:
 
 
 def pictures(fit: xr.Dataset, res: xr.Dataset, out: Path) -> None:
-    """One PNG a picture."""
+    """Write one PNG a picture."""
     drawn = {
         "dispersion_histogram": xd.plot.dispersion_histogram(fit),
         "mean_dispersion": xd.plot.mean_dispersion(fit),
@@ -48,13 +48,11 @@ def pictures(fit: xr.Dataset, res: xr.Dataset, out: Path) -> None:
 def against_truth(table: pd.DataFrame, ds: xr.Dataset) -> str:
     """How many of the genes found are truly changed."""
     found = table.loc[table["padj"] < 0.05, "feature"]
-    changed = pd.Series(ds["is_de"].values, ds["gene"].values.astype(str))
+    changed = pd.Series(ds["is_de"].values, ds["gene"].values.astype(object))
     true = int(changed[found].sum())
     false = len(found) - true
-    return (
-        f"{len(found)} genes at a false discovery rate of 5 %, of which {false} "
-        f"({false / max(len(found), 1):.1%}) are false; {int(changed.sum())} genes are truly changed"
-    )
+    share = false / max(len(found), 1)
+    return f"{len(found)} genes at a false discovery rate of 5 %, {false} ({share:.1%}) of them false"
 
 
 class Steps:
@@ -63,9 +61,10 @@ class Steps:
     def __init__(self) -> None:
         self.number, self.start = 0, time.perf_counter()
 
-    def __call__(self, text: str) -> None:
+    def __call__(self, text: str, *outputs: Path) -> None:
         self.number += 1
-        print(f"[{time.perf_counter() - self.start:5.1f} s] {self.number} {text}", flush=True)
+        arrow = f"  -> {', '.join(map(str, outputs))}" if outputs else ""
+        print(f"[{time.perf_counter() - self.start:4.1f} s] {self.number}. {text}{arrow}", flush=True)
 
 
 def main(folder: str = "demo-output", n_genes: int = 16_199) -> None:
@@ -73,25 +72,29 @@ def main(folder: str = "demo-output", n_genes: int = 16_199) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
 
-    step(f"simulate 28 samples x {n_genes:,} genes with known truth -> {out}/counts.h5ad")
+    step(f"simulate 28 samples x {n_genes:,} genes with known truth", out / "counts.h5ad")
     simulated_h5ad(out / "counts.h5ad", n_genes)
-    step(f"convert to Zarr, chunked by gene                      -> {out}/counts.zarr")
+    step("convert to Zarr, chunked by gene", out / "counts.zarr")
     xd.convert(out / "counts.h5ad", out / "counts.zarr")
     ds = xd.open_counts(out / "counts.zarr")
-    step(f"fit {FORMULA}, reference {REFERENCE}     -> {out}/fit.zarr")
-    xd.fit(ds, FORMULA, reference=REFERENCE).to_zarr(out / "fit.zarr")
-    fit = xr.open_zarr(out / "fit.zarr")
-    step(f"test {CONTRAST} from the stored fit           -> {out}/test.zarr, {out}/top_table.csv")
+    step(f"fit {FORMULA} with the reference {REFERENCE}", out / "fit.zarr")
+    xd.fit(ds, FORMULA, reference=REFERENCE).to_zarr(out / "fit.zarr", consolidated=False)
+    fit = xr.open_zarr(out / "fit.zarr", consolidated=False)
+    step(f"test {CONTRAST} from the stored fit", out / "test.zarr", out / "top_table.csv")
     res = xd.test(ds, fit, CONTRAST)
-    res.to_zarr(out / "test.zarr")
+    res.to_zarr(out / "test.zarr", consolidated=False)
     table = xd.top_table(res)
     table.to_csv(out / "top_table.csv", index=False)
-    step(f"draw                                                  -> {out}/*.png")
+    step("draw", out / "*.png")
     pictures(fit, res, out)
+    step("fit with size_factors='ratio', which a few very high genes that change cannot move")
+    by_ratio = xd.top_table(xd.fit(ds, FORMULA, reference=REFERENCE, size_factors="ratio"))
     step("done\n")
 
     print(table.head(8).to_string(index=False, float_format="{:.4g}".format))
-    print(f"\n{against_truth(table, ds)}.")
+    print(f"\n{int(ds['is_de'].sum())} genes are truly changed. Found:")
+    print(f"  size_factors='normed_sum' (the default)  {against_truth(table, ds)}")
+    print(f"  size_factors='ratio'                     {against_truth(by_ratio, ds)}\n")
     print(f"Look at {out}/volcano.png and {out}/top_table.csv first.")
 
 

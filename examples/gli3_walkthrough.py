@@ -22,7 +22,7 @@ def main(folder: str = "gli3-output", n_genes: int = 16_199) -> None:
 
     # Counts, 28 samples x 16,199 genes, in a Zarr store chunked by gene. Yours come from `xdelnx convert`.
     counts = xd.simulate(28, n_genes, condition="GLI3_KO", levels=(False, True), seed=3)
-    counts.to_zarr(out / "gli3.zarr", mode="w")
+    counts.to_zarr(out / "gli3.zarr", mode="w", consolidated=False)
     ds = xd.open_counts(out / "gli3.zarr")
     print(ds)
 
@@ -48,8 +48,8 @@ def main(folder: str = "gli3-output", n_genes: int = 16_199) -> None:
     xd.plot.volcano(res).figure.savefig(out / "volcano.png", dpi=150)
 
     # Saved, opened again, and tested as if nothing had happened.
-    fit.to_zarr(out / "fit.zarr", mode="w")
-    again = xd.test(ds, xr.open_zarr(out / "fit.zarr"), "GLI3_KO[T.False]")
+    fit.to_zarr(out / "fit.zarr", mode="w", consolidated=False)
+    again = xd.test(ds, xr.open_zarr(out / "fit.zarr", consolidated=False), "GLI3_KO[T.False]")
     np.testing.assert_array_equal(again["pval"].values, res["pval"].values)
 
 

@@ -1,6 +1,7 @@
 """The examples run, and what they write is there."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,21 @@ def test_cluster(tmp_path):
     printed = run(code, tmp_path)
     assert "2 worker processes" in printed
     assert "those of one process" in printed
+
+
+def test_readme_prints_what_it_says(tmp_path):
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    code, output = re.search(
+        r"## Quickstart\n\n```python\n(.*?)```\n\n```text\n(.*?)```", readme, re.S
+    ).groups()
+    assert len(code.splitlines()) <= 10
+    for line, expected in zip(run(code, tmp_path).splitlines(), output.splitlines(), strict=True):
+        for word, wanted in zip(line.split(), expected.split(), strict=True):
+            try:  # the last digits shown may differ between machines
+                assert float(word.strip(",")) == pytest.approx(float(wanted.strip(",")), rel=2e-3), line
+            except ValueError:
+                assert word == wanted
+    assert (tmp_path / "volcano.png").is_file()
 
 
 @pytest.mark.slow

@@ -55,7 +55,8 @@ def fit(n_genes=3_000, seed=0):
     data = data.assign({name: (("contrast", "gene"), values[None]) for name, values in tests.items()})
     data["prior_df"] = 11.0
     return data.assign_coords(
-        gene=np.array([f"gene{k}" for k in range(n_genes)], dtype=object), contrast=["knockout"]
+        gene=np.array([f"gene{k}" for k in range(n_genes)], dtype=object),
+        contrast=np.array(["knockout"], dtype=object),
     )
 
 
@@ -187,6 +188,16 @@ def test_the_most_significant_genes_are_named():
     data = fit()
     best = data["gene"].values[np.argsort(data["pval"].values[0])[:7]]
     assert {text.get_text() for text in names(plot.volcano(data, n_labels=7))} == set(best)
+
+
+@pytest.mark.parametrize("draw", [plot.volcano, plot.ma])
+def test_names_survive_a_round_trip_through_zarr(draw, tmp_path):
+    data = fit(300)
+    data.to_zarr(tmp_path / "r.zarr", consolidated=False)
+    with xr.open_zarr(tmp_path / "r.zarr", consolidated=False) as back:
+        drawn, expected = ([text.get_text() for text in draw(d, genes=["gene7"]).texts] for d in (back, data))
+    assert drawn == expected
+    assert "gene7" in drawn
 
 
 def test_names_asked_for_join_the_best_and_insignificant_ones_are_not_named_alone():

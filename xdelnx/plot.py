@@ -338,7 +338,7 @@ def _tested(result: xr.Dataset, contrast: str | None, fdr: float) -> _Tested:
     """Take the tests of one contrast; an error where it has no direction."""
     tests = one_contrast(result, contrast)
     log2fc, pval, padj = gene_vectors(tests, "log2fc", "pval", "padj")
-    tested = _Tested(_title(tests), tests[GENE].values.astype(str), log2fc, pval, padj <= fdr)
+    tested = _Tested(_title(tests), tests[GENE].values.astype(object), log2fc, pval, padj <= fdr)
     if np.isfinite(pval).any() and not tested.known.any():
         msg = (
             f"{tested.title!r} is a joint test of several coefficients and has no fold change; "
