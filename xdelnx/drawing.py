@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # The palette of Okabe and Ito, and two neutral shades.
-BLUE, VERMILLION, ORANGE, SKY = "#0072B2", "#D55E00", "#E69F00", "#56B4E9"
+BLUE, VERMILION, ORANGE, SKY = "#0072B2", "#D55E00", "#E69F00", "#56B4E9"
 GREY, INK = "#9A9A9A", "#222222"
 RASTERISE_OVER = 20_000
 CROWDED_OVER = 2_000
@@ -77,7 +77,7 @@ def curve(ax: Axes, x: np.ndarray, y: np.ndarray, *, label: str) -> None:
     """Draw a function of the mean through the genes, in the order of their means."""
     known = (x > 0) & (y > 0)
     order = np.argsort(x[known])
-    ax.plot(x[known][order], y[known][order], color=VERMILLION, linewidth=1.8, label=label, zorder=4)
+    ax.plot(x[known][order], y[known][order], color=VERMILION, linewidth=1.8, label=label, zorder=4)
 
 
 def name_points(ax: Axes, x: np.ndarray, y: np.ndarray, chosen: list[int], names: np.ndarray) -> None:

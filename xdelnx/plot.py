@@ -16,7 +16,7 @@ from xdelnx.drawing import (
     BLUE,
     GREY,
     INK,
-    VERMILLION,
+    VERMILION,
     axes_for,
     bars,
     curve,
@@ -67,7 +67,7 @@ def dispersion_histogram(fit: xr.Dataset, *, ax: Axes | None = None, bins: int =
         return ax
     bars(ax, shown, np.geomspace(shown.min() / 1.001, shown.max() * 1.001, bins + 1))
     median = float(np.median(shown))
-    ax.axvline(median, color=VERMILLION, linewidth=1.5, label=f"median {median:.3g}")
+    ax.axvline(median, color=VERMILION, linewidth=1.5, label=f"median {median:.3g}")
     below = int((dispersion < LOWEST_DISPERSION).sum())
     if below:
         ax.plot([], [], " ", label=f"{below:,} genes near 0, not shown")
@@ -287,7 +287,7 @@ def pvalue_histogram(
         return ax
     bars(ax, pval, np.linspace(0, 1, bins + 1))
     flat = 2 * (pval > 0.5).sum() / bins
-    ax.axhline(flat, color=VERMILLION, linestyle="--", linewidth=1.2, label="flat part (from p > 0.5)")
+    ax.axhline(flat, color=VERMILION, linestyle="--", linewidth=1.2, label="flat part (from p > 0.5)")
     return finish(ax, legend="upper right")
 
 
@@ -376,13 +376,13 @@ def _draw(
 ) -> Axes:
     """Draw the genes: grey, or coloured by direction where significant; triangles at the edge; names."""
     up, down = (tested.hit & tested.known & side for side in (tested.log2fc >= 0, tested.log2fc < 0))
-    for colour, part in ((GREY, tested.known & ~tested.hit), (BLUE, down), (VERMILLION, up)):
+    for colour, part in ((GREY, tested.known & ~tested.hit), (BLUE, down), (VERMILION, up)):
         for marker, genes in (("o", part & ~edge), ("^", part & edge)):
             points(ax, x[genes], y[genes], colour, marker=marker, zorder=3)
     ax.set_title(tested.title, fontsize="medium")
     style: dict[str, Any] = {"va": "bottom", "fontsize": "small", "transform": ax.transAxes}
     ax.text(0, 1.01, f"{down.sum():,} down", color=BLUE, ha="left", **style)
-    ax.text(1, 1.01, f"{up.sum():,} up", color=VERMILLION, ha="right", **style)
+    ax.text(1, 1.01, f"{up.sum():,} up", color=VERMILION, ha="right", **style)
     finish(ax)
     name_points(ax, x, y, chosen, tested.names)
     return ax
