@@ -120,7 +120,7 @@ def fit(
         single=overdispersion is not True and not isinstance(given, np.ndarray),
     )
     dispersion = passes.Dispersion(
-        estimate=overdispersion is True, shared=overdispersion == "global", given=given
+        estimate=overdispersion is True, shared=isinstance(overdispersion, str), given=given
     )
     result = passes.fit(
         gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle

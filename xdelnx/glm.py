@@ -77,12 +77,12 @@ class Model:
         matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
         return score - b @ matrix + target[None, :]
 
-    def information(self, weight: Array) -> Array:
+    def information(self, weight: Array, *, penalised: bool = True) -> Array:
         """Information of each gene, diagonal (gene, parameter) or packed lower triangle."""
         if self.diagonal:
             return weight @ self.rows
         information = weight @ self.products
-        if self.penalty is None:
+        if self.penalty is None or not penalised:
             return information
         i, j = np.tril_indices(self.size)
         return information + self.backend.asarray(self.penalty.matrix[i, j])[None, :]
@@ -101,8 +101,8 @@ class Model:
         return self.backend.kernel("quadratic_forms")(information, vectors)
 
     def log_determinant(self, w1: Array, w2: Array, w3: Array) -> Array:
-        """First and second derivative in theta of log det(information): (gene, 2)."""
-        i1, i2, i3 = self.information(w1), self.information(w2), self.information(w3)
+        """First and second derivative in theta of log det(information), without a penalty: (gene, 2)."""
+        i1, i2, i3 = (self.information(w, penalised=False) for w in (w1, w2, w3))
         if not self.diagonal:
             return self.backend.kernel("log_determinant_derivatives")(i1, i2, i3, self.size)
         first = i2 / i1
