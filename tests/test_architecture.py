@@ -24,9 +24,12 @@ FLOORS = {
     "schema": 5,
     # NumPy and Numba on the CPU, CuPy on a GPU
     "kernels": 10,
-    "backend": 11,
+    "linear_kernels": 11,
+    "nonzero_kernels": 11,
+    "backend": 12,
     # algorithms, one file per step of the method
     "basis": 20,
+    "zeros": 20,
     "observations": 20,
     "size_factors": 21,
     "glm": 21,

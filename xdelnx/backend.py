@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from xdelnx import kernels
+from xdelnx import kernels, linear_kernels, nonzero_kernels
+
+_KERNELS = (kernels, nonzero_kernels, linear_kernels)
 
 
 class Backend:
@@ -33,7 +35,7 @@ class Backend:
 
     def kernel(self, name: str) -> Callable[..., Any]:
         """Return the kernel of that name for the arrays of this backend."""
-        return getattr(kernels, name)
+        return next(getattr(module, name) for module in _KERNELS if hasattr(module, name))
 
     def asarray(self, values: Any) -> Any:
         """Float64 array of this backend."""

@@ -142,16 +142,15 @@ class SingleThreadedBlas:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
+        self._controller: Any = None
         self._limit: Any = None
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Hold the limit; it is lifted when the last block is out."""
-        from threadpoolctl import threadpool_limits
-
         with self._lock:
             if self._inside == 0:
-                self._limit = threadpool_limits(1, user_api="blas")
+                self._limit = self._libraries().limit(limits=1, user_api="blas")
             self._inside += 1
         try:
             yield
@@ -160,6 +159,14 @@ class SingleThreadedBlas:
                 self._inside -= 1
                 if self._inside == 0:
                     self._limit.restore_original_limits()
+
+    def _libraries(self) -> Any:
+        """Look the BLAS libraries up once: it takes milliseconds."""
+        from threadpoolctl import ThreadpoolController
+
+        if self._controller is None:
+            self._controller = ThreadpoolController()
+        return self._controller
 
 
 single_threaded_blas = SingleThreadedBlas()

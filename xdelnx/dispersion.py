@@ -30,10 +30,10 @@ class Dispersions:
     converged: Array
 
 
-def moment_dispersion(y: Array, mean_scale: float, xp: Any) -> Array:
+def moment_dispersion(observations: Observations, mean_scale: float) -> Array:
     """Moment estimate ``max((var - mean / mean_scale) / mean^2, 0)``, 0 where undefined: (gene,)."""
-    mean = xp.mean(y, axis=1)
-    variance = xp.var(y, axis=1, correction=1)
+    xp = observations.backend.xp
+    mean, variance = observations.moments()
     safe = xp.where(mean > 0.0, mean, 1.0)
     theta = (variance - mean / mean_scale) / (safe * safe)
     return xp.where((mean > 0.0) & (theta > 0.0), theta, 0.0)

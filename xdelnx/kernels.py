@@ -1,10 +1,10 @@
 """Compiled loops over the samples of a gene: each visits a count once and keeps only sums.
 
-Arrays of every kernel: counts ``y`` (gene, sample) as float64 with the samples of a kind
-(the samples that share a row of the design) next to each other; ``scale``, the
-exponential of the offset, (1 or gene, sample); ``starts`` (kind + 1), where each kind
-begins; ``m`` (active gene, kind), the fitted mean at scale 1; ``theta`` (active gene);
-``rows`` (active gene), which rows of ``y`` the active genes are.
+Arrays of every kernel: counts ``y`` (1 or gene, sample) as float64 with the samples of a kind
+(the samples that share a row of the design) next to each other; ``scale``, the exponential of
+the offset, and ``weights``, how often a sample counts, (1 or gene, sample); ``starts``
+(kind + 1), where each kind begins; ``m`` (active gene, kind), the fitted mean at scale 1;
+``theta`` (active gene); ``rows`` (active gene), which of the genes are active.
 
 The kernels are serial and release the GIL: Dask owns the parallelism.
 """
@@ -21,11 +21,13 @@ import numpy as np
 from xdelnx.negative_binomial import (
     DIRECT_TERMS,
     below_direct,
+    dispersion_cross_part,
     dispersion_mean_part,
     fisher_weight,
     ratio_sums,
     ratio_term,
     score_weight,
+    start_terms,
     unit_deviance,
 )
 
@@ -38,6 +40,12 @@ SMALLEST_MEAN = 1e-6
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel on first use; the machine code is kept on disk for the next process."""
     return numba.njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")(function)
+
+
+@compiled
+def _row(x: np.ndarray, gene: int) -> int:
+    """Row of the gene in an array with one row a gene, or one for all."""
+    return gene if x.shape[0] > 1 else 0
 
 
 @compiled
@@ -55,23 +63,24 @@ def kind_totals(x: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 @compiled
 def start_sums(
-    y: np.ndarray, scale: np.ndarray, starts: np.ndarray, rate: np.ndarray, theta: np.ndarray
+    y: np.ndarray,
+    scale: np.ndarray,
+    weights: np.ndarray,
+    starts: np.ndarray,
+    rate: np.ndarray,
+    theta: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and weighted working responses of one least-squares step from the data: (gene, kind) each.
-
-    The mean it starts from is half the count and half the gene's overall rate, which is positive.
-    """
-    weight = np.empty((y.shape[0], starts.size - 1))
-    response = np.empty((y.shape[0], starts.size - 1))
-    for g in range(y.shape[0]):
-        s = scale[g if scale.shape[0] > 1 else 0]
+    """Weights and weighted working responses of a first least-squares step: (gene, kind) each."""
+    weight = np.empty((rate.size, starts.size - 1))
+    response = np.empty((rate.size, starts.size - 1))
+    for g in range(rate.size):
+        counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
         for k in range(starts.size - 1):
             total, weighted = 0.0, 0.0
             for i in range(starts[k], starts[k + 1]):
-                mu = 0.5 * (y[g, i] + rate[g] * s[i])
-                w = fisher_weight(mu, theta[g])
-                total += w
-                weighted += w * (math.log(mu / s[i]) + (y[g, i] - mu) / mu)
+                w, wz = start_terms(counts[i], s[i], rate[g], theta[g])
+                total += v[i] * w
+                weighted += v[i] * wz
             weight[g, k] = total
             response[g, k] = weighted
     return weight, response
@@ -79,20 +88,26 @@ def start_sums(
 
 @compiled
 def newton_sums(
-    y: np.ndarray, scale: np.ndarray, starts: np.ndarray, m: np.ndarray, theta: np.ndarray, rows: np.ndarray
+    y: np.ndarray,
+    scale: np.ndarray,
+    weights: np.ndarray,
+    starts: np.ndarray,
+    m: np.ndarray,
+    theta: np.ndarray,
+    rows: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score and observed information in the linear predictor, summed by kind: (active, kind) each."""
     score = np.empty(m.shape)
     weight = np.empty(m.shape)
     for a in range(rows.size):
-        counts = y[rows[a]]
-        s = scale[rows[a] if scale.shape[0] > 1 else 0]
+        g = rows[a]
+        counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
         for k in range(starts.size - 1):
             rate, slope, curve = m[a, k], 0.0, 0.0
             for i in range(starts[k], starts[k + 1]):
                 r, w = score_weight(counts[i], rate * s[i], theta[a])
-                slope += r
-                curve += w
+                slope += v[i] * r
+                curve += v[i] * w
             score[a, k] = slope
             weight[a, k] = curve
     return score, weight
@@ -100,80 +115,58 @@ def newton_sums(
 
 @compiled
 def fisher_sums(
-    scale: np.ndarray, starts: np.ndarray, m: np.ndarray, theta: np.ndarray, rows: np.ndarray
+    scale: np.ndarray,
+    weights: np.ndarray,
+    starts: np.ndarray,
+    m: np.ndarray,
+    theta: np.ndarray,
+    rows: np.ndarray,
 ) -> np.ndarray:
     """Return the expected information in the linear predictor, summed by kind: (active, kind)."""
     weight = np.empty(m.shape)
     for a in range(rows.size):
-        s = scale[rows[a] if scale.shape[0] > 1 else 0]
+        s, v = scale[_row(scale, rows[a])], weights[_row(weights, rows[a])]
         for k in range(starts.size - 1):
             rate, total = m[a, k], 0.0
             for i in range(starts[k], starts[k + 1]):
-                total += fisher_weight(rate * s[i], theta[a])
+                total += v[i] * fisher_weight(rate * s[i], theta[a])
             weight[a, k] = total
     return weight
 
 
 @compiled
 def deviance_sums(
-    y: np.ndarray, scale: np.ndarray, starts: np.ndarray, m: np.ndarray, theta: np.ndarray, rows: np.ndarray
+    y: np.ndarray,
+    scale: np.ndarray,
+    weights: np.ndarray,
+    starts: np.ndarray,
+    m: np.ndarray,
+    theta: np.ndarray,
+    rows: np.ndarray,
 ) -> np.ndarray:
     """Deviance of each active gene."""
     deviance = np.empty(rows.size)
     for a in range(rows.size):
-        counts = y[rows[a]]
-        s = scale[rows[a] if scale.shape[0] > 1 else 0]
+        g = rows[a]
+        counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
         total = 0.0
         for k in range(starts.size - 1):
             rate = m[a, k]
             for i in range(starts[k], starts[k + 1]):
-                total += unit_deviance(counts[i], rate * s[i], theta[a])
+                total += v[i] * unit_deviance(counts[i], rate * s[i], theta[a])
         deviance[a] = total
     return deviance
 
 
 @compiled
-def dispersion_count_sums(y: np.ndarray, theta: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Derivatives in theta of the likelihood's terms that hold no mean: (active, 2).
-
-    Small counts are summed by how many samples exceed each j (no special function at all).
-    """
-    out = np.empty((rows.size, 2))
-    above = np.empty(DIRECT_TERMS)
-    for a in range(rows.size):
-        counts = y[rows[a]]
-        above[:] = 0.0
-        first, second = 0.0, 0.0
-        n_large = 0.0
-        for i in range(counts.size):
-            if counts[i] >= DIRECT_TERMS:
-                f, h = ratio_sums(counts[i], theta[a])
-                first += f
-                second += h
-                n_large += 1.0
-            elif counts[i] == math.floor(counts[i]):
-                above[int(counts[i])] += 1.0
-            else:
-                f, h = below_direct(counts[i], theta[a])
-                first += f
-                second += h
-        if n_large > 0.0:
-            f, h = ratio_sums(float(DIRECT_TERMS), theta[a])
-            first -= n_large * f
-            second -= n_large * h
-        for j in range(DIRECT_TERMS - 1, 0, -1):  # n_large: the samples with a count above j
-            term = ratio_term(j, theta[a])
-            first += n_large * term
-            second += n_large * term * term
-            n_large += above[j]
-        out[a, 0] = first
-        out[a, 1] = -second
-    return out
-
-
-@compiled
 def dispersion_mean_sums(
-    y: np.ndarray, scale: np.ndarray, starts: np.ndarray, m: np.ndarray, theta: np.ndarray, rows: np.ndarray
+    y: np.ndarray,
+    scale: np.ndarray,
+    weights: np.ndarray,
+    starts: np.ndarray,
+    m: np.ndarray,
+    theta: np.ndarray,
+    rows: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Derivatives in theta of the terms that hold the mean, (active, 2), and sums of w, w^2, w^3 by kind.
 
@@ -182,20 +175,21 @@ def dispersion_mean_sums(
     derivatives = np.empty((rows.size, 2))
     w1, w2, w3 = np.empty(m.shape), np.empty(m.shape), np.empty(m.shape)
     for a in range(rows.size):
-        counts = y[rows[a]]
-        s = scale[rows[a] if scale.shape[0] > 1 else 0]
+        g = rows[a]
+        counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
         first, second = 0.0, 0.0
         for k in range(starts.size - 1):
             rate, t1, t2, t3 = m[a, k], 0.0, 0.0, 0.0
             for i in range(starts[k], starts[k + 1]):
                 mu = max(rate * s[i], SMALLEST_MEAN)
-                f, h = dispersion_mean_part(counts[i], mu, theta[a])
-                first += f
-                second += h
+                f, h = dispersion_mean_part(mu, theta[a])
+                f_cross, h_cross = dispersion_cross_part(counts[i], mu, theta[a])
+                first += v[i] * (f + f_cross)
+                second += v[i] * (h + h_cross)
                 w = fisher_weight(mu, theta[a])
-                t1 += w
-                t2 += w * w
-                t3 += w * w * w
+                t1 += v[i] * w
+                t2 += v[i] * w * w
+                t3 += v[i] * w * w * w
             w1[a, k] = t1
             w2[a, k] = t2
             w3[a, k] = t3
@@ -204,109 +198,64 @@ def dispersion_mean_sums(
     return derivatives, w1, w2, w3
 
 
-# ---- small symmetric matrices, one a gene, as packed lower triangles -------------------------------------
+# ---- terms of the counts alone ---------------------------------------------------------------------------
 
 
 @compiled
-def _cholesky(packed: np.ndarray, lower: np.ndarray) -> None:
-    """Cholesky factor; a pivot lost to rounding (a direction without information) becomes infinite."""
-    p = lower.shape[0]
-    for i in range(p):
-        for j in range(i + 1):
-            total = packed[i * (i + 1) // 2 + j]
-            for k in range(j):
-                total -= lower[i, k] * lower[j, k]
-            if i > j:
-                lower[i, j] = total / lower[j, j]
-            elif total > 1e-15 * packed[i * (i + 3) // 2]:
-                lower[i, i] = math.sqrt(total)
-            else:
-                lower[i, i] = np.inf if total <= 0.0 or total == total else np.nan
+def count_tails(values: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many samples of each gene exceed j, for each j below `DIRECT_TERMS`, and the counts summed one by one.
 
-
-@compiled
-def _forward(lower: np.ndarray, rhs: np.ndarray, out: np.ndarray) -> None:
-    for i in range(rhs.size):
-        total = rhs[i]
-        for k in range(i):
-            total -= lower[i, k] * out[k]
-        out[i] = total / lower[i, i]
-
-
-@compiled
-def solve_packed(information: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """Solve each gene's system: (gene, p(p+1)/2) and (gene, p) give (gene, p)."""
-    p = rhs.shape[1]
-    lower = np.zeros((p, p))
-    half = np.empty(p)
-    out = np.empty(rhs.shape)
-    for g in range(rhs.shape[0]):
-        _cholesky(information[g], lower)
-        _forward(lower, rhs[g], half)
-        for i in range(p - 1, -1, -1):
-            total = half[i]
-            for k in range(i + 1, p):
-                total -= lower[k, i] * out[g, k]
-            out[g, i] = total / lower[i, i]
-    return out
-
-
-@compiled
-def quadratic_forms(information: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """``v' information^-1 v`` for each gene and each row of ``vectors`` (q, p): (gene, q)."""
-    p = vectors.shape[1]
-    lower = np.zeros((p, p))
-    half = np.empty(p)
-    out = np.empty((information.shape[0], vectors.shape[0]))
-    for g in range(information.shape[0]):
-        _cholesky(information[g], lower)
-        for v in range(vectors.shape[0]):
-            _forward(lower, vectors[v], half)
-            total = 0.0
-            for i in range(p):
-                total += half[i] * half[i]
-            out[g, v] = total
-    return out
-
-
-@compiled
-def log_determinant_derivatives(w1: np.ndarray, w2: np.ndarray, w3: np.ndarray, p: int) -> np.ndarray:
-    """First and second derivative in theta of log det(information): (gene, 2).
-
-    The arguments are the packed information and the same with w^2 and w^3 for its weights.
+    Gene g's counts are ``values[ends[g] : ends[g + 1]]``. Large counts are among the tails and, for
+    what they add beyond, among those summed one by one; fractions only among the latter.
     """
-    lower = np.zeros((p, p))
-    root = np.empty((p, p))
-    column = np.empty(p)
-    out = np.empty((w1.shape[0], 2))
-    for g in range(w1.shape[0]):
-        _cholesky(w1[g], lower)
-        second = 2.0 * _trace_of_solved(lower, w3[g], root, column)
-        first = _trace_of_solved(lower, w2[g], root, column)
-        for i in range(p):
-            for j in range(p):
-                second -= root[i, j] * root[i, j]
-        out[g, 0] = -first
-        out[g, 1] = second
-    return out
+    tails = np.zeros((ends.size - 1, DIRECT_TERMS))
+    singles = np.empty(values.size)
+    single_ends = np.zeros(ends.size, dtype=np.int64)
+    n = 0
+    for g in range(ends.size - 1):
+        for i in range(ends[g], ends[g + 1]):
+            value = values[i]
+            if value >= DIRECT_TERMS:
+                tails[g, DIRECT_TERMS - 1] += 1.0
+                singles[n] = value
+                n += 1
+            elif value == math.floor(value):
+                if value > 0.0:
+                    tails[g, int(value) - 1] += 1.0
+            else:
+                singles[n] = value
+                n += 1
+        single_ends[g + 1] = n
+        for j in range(DIRECT_TERMS - 2, -1, -1):
+            tails[g, j] += tails[g, j + 1]
+    return tails, singles[:n].copy(), single_ends
 
 
 @compiled
-def _trace_of_solved(lower: np.ndarray, packed: np.ndarray, root: np.ndarray, column: np.ndarray) -> float:
-    """Trace of L^-1 M L^-T, which is left in ``root``."""
-    p = lower.shape[0]
-    for j in range(p):
-        for i in range(p):
-            high, low = max(i, j), min(i, j)
-            column[i] = packed[high * (high + 1) // 2 + low]
-        _forward(lower, column, root[j])  # row j of (L^-1 M)' , M symmetric
-    for i in range(p):
-        for j in range(p):
-            column[j] = root[j, i]
-        _forward(lower, column, column)
-        for j in range(p):
-            root[j, i] = column[j]
-    total = 0.0
-    for i in range(p):
-        total += root[i, i]
-    return total
+def dispersion_count_sums(
+    tails: np.ndarray, singles: np.ndarray, single_ends: np.ndarray, theta: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Derivatives in theta of the likelihood's terms that hold no mean: (active, 2).
+
+    Small counts are summed by how many samples exceed each j (no special function at all).
+    """
+    out = np.empty((rows.size, 2))
+    for a in range(rows.size):
+        g, first, second = rows[a], 0.0, 0.0
+        for j in range(1, DIRECT_TERMS):
+            term = ratio_term(j, theta[a])
+            first += tails[g, j] * term
+            second += tails[g, j] * term * term
+        low, low_squared = ratio_sums(float(DIRECT_TERMS), theta[a])
+        for i in range(single_ends[g], single_ends[g + 1]):
+            if singles[i] >= DIRECT_TERMS:
+                f, h = ratio_sums(singles[i], theta[a])
+                first += f - low
+                second += h - low_squared
+            else:
+                f, h = below_direct(singles[i], theta[a])
+                first += f
+                second += h
+        out[a, 0] = first
+        out[a, 1] = -second
+    return out

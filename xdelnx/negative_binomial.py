@@ -54,27 +54,42 @@ def unit_deviance(y: float, mu: float, theta: float) -> float:
 
 
 @register_jitable
-def dispersion_mean_part(y: float, mu: float, theta: float) -> tuple[float, float]:
-    """First and second derivative in theta of the log likelihood's terms that hold the mean.
+def start_terms(y: float, scale: float, rate: float, theta: float) -> tuple[float, float]:
+    """Weight and weighted working response, as log of the mean at scale 1, of a first least-squares step.
 
-    ``(log1p(z) - z/(1+z)) / theta^2 - y mu/(1+z)`` with ``z = theta mu``; exact down to theta = 0.
+    The mean it starts from is halfway between the count and the gene's overall rate, which is positive.
+    """
+    mu = 0.5 * (y + rate * scale)
+    w = fisher_weight(mu, theta)
+    return w, w * (math.log(mu / scale) + (y - mu) / mu)
+
+
+@register_jitable
+def dispersion_mean_part(mu: float, theta: float) -> tuple[float, float]:
+    """First and second derivative in theta of ``-log1p(theta mu) / theta``, the likelihood of a zero.
+
+    ``(log1p(z) - z/(1+z)) / theta^2`` with ``z = theta mu``; exact down to theta = 0.
     """
     z = theta * mu
-    shrink = mu / (1.0 + z)
     if z > SERIES_BELOW:
+        shrink = mu / (1.0 + z)
         gap = math.log1p(z) - z / (1.0 + z)
         first = gap / (theta * theta)
-        second = (theta * theta * shrink * shrink - 2.0 * gap) / (theta * theta * theta)
-    else:
-        first = 0.0
-        second = 0.0
-        for k in range(12, 1, -1):
-            first = (k - 1.0) / k - z * first
-            if k > 2:
-                second = (k - 1.0) * (k - 2.0) / k - z * second
-        first *= mu * mu
-        second *= -mu * mu * mu
-    return first - y * shrink, second + y * shrink * shrink
+        return first, (theta * theta * shrink * shrink - 2.0 * gap) / (theta * theta * theta)
+    first = 0.0
+    second = 0.0
+    for k in range(12, 1, -1):
+        first = (k - 1.0) / k - z * first
+        if k > 2:
+            second = (k - 1.0) * (k - 2.0) / k - z * second
+    return mu * mu * first, -mu * mu * mu * second
+
+
+@register_jitable
+def dispersion_cross_part(y: float, mu: float, theta: float) -> tuple[float, float]:
+    """First and second derivative in theta of the terms that hold both count and mean, ``-y log1p(theta mu)``."""
+    shrink = mu / (1.0 + theta * mu)
+    return -y * shrink, y * shrink * shrink
 
 
 @register_jitable

@@ -16,6 +16,7 @@ import numpy as np
 from dask.delayed import Delayed
 
 from xdelnx import gathered, steps
+from xdelnx.basis import Layout
 from xdelnx.blocks import BLOCK_ENTRIES, Blocks, single_threaded_blas
 from xdelnx.messages import fail
 from xdelnx.size_factors import (
@@ -27,6 +28,7 @@ from xdelnx.size_factors import (
     upper_quartiles,
 )
 from xdelnx.survey import Survey, checked, join, look
+from xdelnx.zeros import SampleScale, sample_scale
 
 
 def survey(blocks: Blocks, genes: np.ndarray) -> Delayed:
@@ -105,37 +107,43 @@ class Scale:
 
     Parameters
     ----------
-    by_sample
-        (sample,) size factor times the exponential of a per-sample offset.
+    samples
+        Size factor times the exponential of a per-sample offset.
     mean
         Mean of the exponential of the whole offset over samples and genes.
     """
 
-    by_sample: np.ndarray
+    samples: SampleScale
     mean: float
 
-    def of(self, offset: np.ndarray | None) -> np.ndarray:
-        """Scale of a block: (sample, 1) or (sample, gene)."""
-        column = self.by_sample[:, None]
-        return column if offset is None else column * np.exp(offset)
+    def block(self, counts: Any, offset: np.ndarray | None) -> steps.Block:
+        """Put the counts of a block (sample, gene), and their own offset, together with it."""
+        return steps.Block(np.asarray(counts), self.samples, offset)
 
 
-def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None) -> Scale:
+def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
     """Scale of a fit that is there already; its mean is not needed again."""
-    return Scale(factors if sample_offset is None else factors * np.exp(sample_offset), mean=np.nan)
+    by_sample = _by_sample_scale(factors, sample_offset)
+    return Scale(sample_scale(by_sample[layout.order], layout.starts), mean=np.nan)
 
 
 def make_scale(
     factors: np.ndarray,
     sample_offset: np.ndarray | None,
+    layout: Layout,
     seen: Survey,
     per_entry: bool,  # noqa: FBT001 - Delayed passes it by position
 ) -> Scale:
     """Combine size factors (sample,), a per-sample offset (natural log) and the per-entry one's sums."""
-    by_sample = fitted_scale(factors, sample_offset).by_sample
-    if not per_entry:
-        return Scale(by_sample, float(np.mean(by_sample)))
-    return Scale(by_sample, float(np.mean(by_sample * seen.offset_scale) / seen.expressed.sum()))
+    by_sample = _by_sample_scale(factors, sample_offset)
+    mean = np.mean(by_sample)
+    if per_entry:
+        mean = np.mean(by_sample * seen.offset_scale) / seen.expressed.sum()
+    return Scale(sample_scale(by_sample[layout.order], layout.starts), float(mean))
+
+
+def _by_sample_scale(factors: np.ndarray, sample_offset: np.ndarray | None) -> np.ndarray:
+    return factors if sample_offset is None else factors * np.exp(sample_offset)
 
 
 @dataclass(frozen=True)
@@ -209,7 +217,7 @@ def _fit_block(
 ) -> steps.Arrays:
     with single_threaded_blas():
         plan = replace(plan, mean_scale=scale.mean)
-        return steps.fit_step(plan, np.asarray(counts), scale.of(offset), theta, estimate=estimate)
+        return steps.fit_step(plan, scale.block(counts, offset), theta, estimate=estimate)
 
 
 def _global_theta(
@@ -239,7 +247,7 @@ def _global_slopes(
     if points is None:
         return np.zeros(0)
     with single_threaded_blas():
-        return steps.global_score_step(plan, np.asarray(counts), scale.of(offset), b, points)
+        return steps.global_score_step(plan, scale.block(counts, offset), b, points)
 
 
 def _across(options: gathered.AcrossGenes, firsts: list[steps.Arrays], shared: float | None) -> steps.Arrays:
@@ -260,7 +268,7 @@ def _refit_block(
     first: steps.Arrays,
 ) -> steps.Arrays:
     with single_threaded_blas():
-        return steps.refit_step(plan, np.asarray(counts), scale.of(offset), theta[slice(*genes)], first)
+        return steps.refit_step(plan, scale.block(counts, offset), theta[slice(*genes)], first)
 
 
 def _finish(
@@ -306,9 +314,7 @@ def _test_block(
 ) -> steps.Arrays:
     part = slice(*genes)
     with single_threaded_blas():
-        return steps.test_step(
-            plan, np.asarray(counts), scale.of(offset), fitted["theta"][part], fitted["beta"][part]
-        )
+        return steps.test_step(plan, scale.block(counts, offset), fitted["theta"][part], fitted["beta"][part])
 
 
 def _test_finish(

@@ -8,7 +8,7 @@ ever made in floating point.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,16 @@ from xdelnx.backend import Backend, backend_on
 from xdelnx.basis import Basis, Layout, basis_of, complement
 from xdelnx.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.glm import Coefficients, Model, Penalty, fit_coefficients, start_from_data, start_from_fit
-from xdelnx.observations import Observations
+from xdelnx.observations import DenseObservations, NonZeroObservations, Observations
 from xdelnx.status import Status
+from xdelnx.zeros import SampleScale
 
 Arrays = dict[str, np.ndarray]
 
 TILE = 100_000  # counts of a tile, so that it stays in the cache
 SMALLEST_TILE = 16  # genes of a tile: columns are cut out of the block this many at once
+NONZERO_TILE = 300_000  # non-zero counts, and stand-ins for zeros, of a tile
+DENSE_BELOW = 0.8  # of the samples: a gene with more to visit than this share takes the dense path
 SEPARATED_BELOW = 1e-7  # expected counts in all samples of a kind: none, to the optimiser
 
 
@@ -75,6 +78,30 @@ def reduced_basis(layout: Layout, weights: np.ndarray, *, dense: bool) -> Basis:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Counts of some genes, as a task gets them.
+
+    Parameters
+    ----------
+    counts
+        (sample, gene).
+    scale
+        Scale of the samples, by kind.
+    offset
+        (sample, gene) natural log of a further scale of each entry, or None.
+    """
+
+    counts: np.ndarray
+    scale: SampleScale
+    offset: np.ndarray | None = None
+
+    @property
+    def n_genes(self) -> int:
+        """Genes of the block."""
+        return self.counts.shape[1]
+
+
+@dataclass(frozen=True)
 class _Tile:
     """Some genes of a block that have counts, ready for the algorithms."""
 
@@ -82,27 +109,62 @@ class _Tile:
     observations: Observations
 
 
-def _tiles(plan: FitPlan, counts: np.ndarray, scale: np.ndarray) -> Iterator[_Tile]:
-    """Cut the block into tiles, samples ordered by kind, genes without a count left out.
+def _tiles(plan: FitPlan, block: Block) -> Iterator[_Tile]:
+    """Cut the block into tiles that fit the cache; genes without a count are left out."""
+    counts = np.ascontiguousarray(block.counts)
+    non_zero = plan.backend.kernel("nonzero_by_gene")(counts)
+    sparse = _pays(non_zero, block)
+    yield from _dense_tiles(plan, block, np.flatnonzero((non_zero > 0) & ~sparse))
+    genes = np.flatnonzero((non_zero > 0) & sparse)
+    if genes.size:
+        yield from _nonzero_tiles(plan, replace(block, counts=counts), genes, non_zero[genes])
 
-    ``scale`` is the exponential of the offset, (sample, 1) or (sample, gene of the block).
+
+def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
+    """Whether visiting the non-zero counts alone, and a few samples for the zeros, costs a gene less.
+
+    Decided by the gene's own counts, so that a gene's path does not depend on its block.
     """
-    n_samples, n_genes = counts.shape
-    order, starts = plan.layout.order, plan.layout.starts
-    width = max(TILE // max(n_samples, 1), SMALLEST_TILE)
-    shared = scale.shape[1] == 1
-    by_kind = np.ascontiguousarray(scale[order].T) if shared else None
-    for first in range(0, n_genes, width):
-        part = slice(first, min(first + width, n_genes))
-        y = np.ascontiguousarray(counts[:, part][order].T, dtype=np.float64)
-        some = y.any(axis=1)
-        genes = np.flatnonzero(some) + first
-        if genes.size == 0:
+    if block.offset is not None:
+        return np.zeros(non_zero.shape, dtype=bool)
+    n_samples, nodes = block.counts.shape[0], block.scale.zeros.scale.size
+    return nodes + non_zero < DENSE_BELOW * n_samples
+
+
+def _dense_tiles(plan: FitPlan, block: Block, genes: np.ndarray) -> Iterator[_Tile]:
+    order, starts, backend = plan.layout.order, plan.layout.starts, plan.backend
+    width = max(TILE // order.size, SMALLEST_TILE)
+    weights = backend.asarray(np.ones((1, order.size)))
+    shared = backend.asarray(block.scale.by_kind[None, :])
+    for first in range(0, genes.size, width):
+        part = genes[first : first + width]
+        y = np.ascontiguousarray(block.counts[:, part][order].T, dtype=np.float64)
+        scale = shared
+        if block.offset is not None:
+            entries = np.exp(np.ascontiguousarray(block.offset[:, part][order].T, dtype=np.float64))
+            scale = backend.asarray(block.scale.by_kind[None, :] * entries)
+        yield _Tile(part, DenseObservations(backend, backend.asarray(y), scale, weights, starts))
+
+
+def _nonzero_tiles(plan: FitPlan, block: Block, genes: np.ndarray, non_zero: np.ndarray) -> Iterator[_Tile]:
+    backend, layout, zeros = plan.backend, plan.layout, block.scale.zeros
+    nodes = backend.asarray(zeros.scale[None, :]), backend.asarray(zeros.weights[None, :]), zeros.starts
+    dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
+    kind_scale = backend.asarray(block.scale.kind_totals[None, :])
+    cost = np.cumsum(non_zero + zeros.scale.size)
+    for part in np.split(
+        np.arange(genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
+    ):
+        if part.size == 0:
             continue
-        y = y if some.all() else y[some]
-        tile_scale = by_kind if shared else np.ascontiguousarray(scale[:, genes][order].T)
-        backend = plan.backend
-        yield _Tile(genes, Observations(backend, backend.asarray(y), backend.asarray(tile_scale), starts))
+        ends = np.concatenate([[0], np.cumsum(non_zero[part])])
+        values, scale, bounds = backend.kernel("gather_nonzero")(
+            block.counts, genes[part], ends, layout.order, layout.starts, block.scale.by_kind
+        )
+        observations = NonZeroObservations(
+            backend, dense, values, scale, bounds, kind_scale, layout.order.size
+        )
+        yield _Tile(genes[part], observations)
 
 
 def _scatter(parts: list[tuple[np.ndarray, Arrays]], n_genes: int) -> Arrays:
@@ -121,15 +183,13 @@ def _host(plan: FitPlan, **arrays: Any) -> Arrays:
     return {name: plan.backend.to_numpy(values) for name, values in arrays.items()}
 
 
-def fit_step(
-    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, theta: np.ndarray | None, *, estimate: bool
-) -> Arrays:
+def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
     """First pass: coefficients at a first dispersion, the fitted mean, and the dispersion.
 
     Parameters
     ----------
-    plan, counts, scale
-        The fit, the block (sample, gene), the exponential of the offset.
+    plan, block
+        The fit and the counts.
     theta
         (gene,) given overdispersion; None: the moment estimate is the first.
     estimate
@@ -147,9 +207,9 @@ def fit_step(
             tile.genes,
             _fit_tile(plan, model, tile, None if theta is None else theta[tile.genes], estimate=estimate),
         )
-        for tile in _tiles(plan, counts, scale)
+        for tile in _tiles(plan, block)
     ]
-    return _scatter(parts, counts.shape[1]) if parts else _empty_fit(counts.shape[1], plan.basis.size)
+    return _scatter(parts, block.n_genes) if parts else _empty_fit(block.n_genes, plan.basis.size)
 
 
 def _fit_tile(
@@ -157,7 +217,7 @@ def _fit_tile(
 ) -> Arrays:
     xp, observations = plan.backend.xp, tile.observations
     if theta is None:
-        first = moment_dispersion(observations.y, plan.mean_scale, xp)
+        first = moment_dispersion(observations, plan.mean_scale)
     else:
         first = plan.backend.asarray(theta)
     found = fit_coefficients(model, observations, first, start_from_data(model, observations, first))
@@ -166,7 +226,7 @@ def _fit_tile(
     if estimate:
         dispersions = estimate_dispersion(model, observations, m, first, cox_reid=plan.cox_reid)
         first, converged = dispersions.theta, dispersions.converged
-    mean = xp.sum(m * observations.scale_totals(), axis=1) / observations.y.shape[1]
+    mean = xp.sum(m * observations.scale_totals(), axis=1) / observations.n_samples
     return _host(
         plan,
         b=found.b,
@@ -191,13 +251,11 @@ def _empty_fit(n_genes: int, size: int) -> Arrays:
     }
 
 
-def global_score_step(
-    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, b: np.ndarray, log_theta: np.ndarray
-) -> np.ndarray:
+def global_score_step(plan: FitPlan, block: Block, b: np.ndarray, log_theta: np.ndarray) -> np.ndarray:
     """Derivative in log(theta) of the likelihood summed over the block's genes, at each given point."""
     model = Model(plan.backend, plan.basis)
     total = np.zeros(log_theta.size)
-    for tile in _tiles(plan, counts, scale):
+    for tile in _tiles(plan, block):
         xp, m = plan.backend.xp, model.mean(plan.backend.asarray(b[tile.genes]))
         rows = xp.arange(tile.genes.size)
         for i, u in enumerate(log_theta):
@@ -207,9 +265,7 @@ def global_score_step(
     return total
 
 
-def refit_step(
-    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, theta: np.ndarray, first: Arrays
-) -> Arrays:
+def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) -> Arrays:
     """Second pass: final coefficients and deviance at ``theta``, and the reduced fit of each contrast.
 
     Parameters
@@ -227,15 +283,13 @@ def refit_step(
     """
     model = Model(plan.backend, plan.basis, plan.penalty)
     parts = []
-    for tile in _tiles(plan, counts, scale):
+    for tile in _tiles(plan, block):
         at = plan.backend.asarray(theta[tile.genes])
         start = plan.backend.asarray(first["b"][tile.genes])
         found = fit_coefficients(model, tile.observations, at, start)
         parts.append((tile.genes, _refit_tile(plan, model, tile, at, found)))
     p = plan.basis.to_coefficients.shape[0]
-    result = (
-        _scatter(parts, counts.shape[1]) if parts else _empty_refit(counts.shape[1], p, len(plan.reduced))
-    )
+    result = _scatter(parts, block.n_genes) if parts else _empty_refit(block.n_genes, p, len(plan.reduced))
     result["status"] = _status(result, first)
     result["iterations"] = result["iterations"] + first["iterations"]
     return result
@@ -296,19 +350,17 @@ def _reduced_fits(
     return _host(plan, reduced_deviance=xp.stack(deviances, axis=1), reduced_converged=all_converged)
 
 
-def test_step(
-    plan: FitPlan, counts: np.ndarray, scale: np.ndarray, theta: np.ndarray, beta: np.ndarray
-) -> Arrays:
+def test_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) -> Arrays:
     """One pass for contrasts asked for later: ``reduced_deviance`` (gene, contrast), ``reduced_converged``."""
     parts = []
-    for tile in _tiles(plan, counts, scale):
+    for tile in _tiles(plan, block):
         xp = plan.backend.xp
         log_mean = plan.backend.asarray(beta[tile.genes] @ plan.layout.design.T)
         at = plan.backend.asarray(theta[tile.genes])
         m = xp.exp(log_mean)
         weight = tile.observations.fisher(m, at, xp.arange(tile.genes.size))
         parts.append((tile.genes, _reduced_fits(plan, tile.observations, log_mean, weight, at)))
-    return _scatter(parts, counts.shape[1]) if parts else _empty_test(counts.shape[1], len(plan.reduced))
+    return _scatter(parts, block.n_genes) if parts else _empty_test(block.n_genes, len(plan.reduced))
 
 
 test_step.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
