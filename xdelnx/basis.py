@@ -94,7 +94,7 @@ def basis_of(layout: Layout, columns: np.ndarray | None = None, *, dense: bool =
     _, r = np.linalg.qr(reduced * weights)
     distinct, group = _distinct(reduced)
     if distinct.shape[0] == columns.shape[1] and not dense:
-        rows = np.eye(distinct.shape[0])[group]
+        rows = np.eye(distinct.shape[0])[group] if distinct.size else reduced
         to_coefficients = columns @ np.linalg.inv(distinct) if distinct.size else columns
         return Basis(rows, _packed_products(rows), diagonal=True, to_coefficients=to_coefficients)
     inverse = np.linalg.inv(r)

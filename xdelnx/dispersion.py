@@ -16,6 +16,7 @@ from xdelnx.observations import Observations
 Array = Any
 
 COX_REID_FACTOR = 0.99  # glmGamPoi's own constant
+NO_MAXIMUM = 1e12  # an estimate beyond has run away
 THETA_MIN, THETA_MAX = 1e-8, 1e16  # no maximum above the first: zero; the second is a bound
 LOG_TOLERANCE = 1e-5  # of the last Newton step in log(theta), which squares the error
 LONGEST_STEP = 4.0
@@ -95,8 +96,26 @@ def estimate_dispersion(
     Returns
     -------
     Dispersions
-        Zero where the likelihood falls already at theta = 1e-8.
+        Zero where the likelihood falls already at theta = 1e-8. Without the adjustment where that
+        makes the likelihood rise for ever.
     """
+    found = _climb(model, observations, m, start, cox_reid=cox_reid)
+    # The likelihood of k positive counts falls like k log(theta), the adjustment rises like p/2 log(theta)
+    # where a ridge holds the means of the zeros up: then there is no maximum to find.
+    endless = found.theta > NO_MAXIMUM
+    if not (cox_reid and model.xp.any(endless)):
+        return found
+    plain = _climb(model, observations, m, start, cox_reid=False)
+    return Dispersions(
+        model.xp.where(endless, plain.theta, found.theta),
+        model.xp.where(endless, plain.converged, found.converged),
+    )
+
+
+def _climb(
+    model: Model, observations: Observations, m: Array, start: Array, *, cox_reid: bool
+) -> Dispersions:
+    """Search from ``start``, all genes at once."""
     xp = model.xp
     n_genes = start.shape[0]
     everyone = xp.arange(n_genes)

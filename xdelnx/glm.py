@@ -22,6 +22,9 @@ Array = Any
 DECREMENT = 1e-9
 MAX_ITERATIONS = 100
 LARGEST_LOG_MEAN = 300.0
+# No step moves a log mean further. From far above the counts a full step could end where every mean, and
+# with it the information, is zero: that must not look like an optimum.
+LONGEST_STEP = 30.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Model:
         self.rows = backend.asarray(basis.rows)
         self.products = backend.asarray(basis.products)
         self.penalty = penalty
+        largest_row = np.sqrt(np.max(np.sum(basis.rows**2, axis=1), initial=0.0))
+        self.longest_step = LONGEST_STEP / max(float(largest_row), 1e-300)
 
     def log_mean(self, b: Array) -> Array:
         """Log of the mean at scale 1: (gene, kind)."""
@@ -87,11 +92,23 @@ class Model:
         i, j = np.tril_indices(self.size)
         return information + self.backend.asarray(self.penalty.matrix[i, j])[None, :]
 
+    def penalised(self, deviance: Array, b: Array) -> Array:
+        """Deviance (gene,) with the penalty of the parameters (gene, parameter) added."""
+        if self.penalty is None:
+            return deviance
+        matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
+        return deviance + self.xp.sum((b @ matrix - 2.0 * target) * b, axis=1)
+
     def solve(self, information: Array, rhs: Array) -> Array:
         """Solve the system of each gene: (gene, parameter)."""
         if self.diagonal:
             return rhs / self.xp.where(information > 0.0, information, self.xp.inf)
         return self.backend.kernel("solve_packed")(information, rhs)
+
+    def shortened(self, step: Array) -> Array:
+        """Steps (gene, parameter), none of which moves a log mean by more than `LONGEST_STEP`."""
+        length = self.xp.sqrt(self.xp.sum(step * step, axis=1))
+        return step * (self.longest_step / self.xp.clip(length, min=self.longest_step))[:, None]
 
     def quadratic_forms(self, information: Array, vectors: Array) -> Array:
         """``v' information^-1 v`` for rows v (q, parameter): (gene, q)."""
@@ -202,7 +219,7 @@ def _advance(model: Model, observations: Observations, state: _State) -> _State:
     accepted = slope_there >= -0.5 * state.slope
     score = xp.where(accepted[:, None], score, 0.0)
     information = model.information(xp.where(accepted[:, None], weight, 1.0))
-    newton = model.solve(information, score)
+    newton = model.shortened(model.solve(information, score))
     lost = xp.where(xp.isfinite(slope_there) & ~accepted, state.slope - slope_there, xp.inf)
     shorter = state.step * xp.clip(state.slope / lost, 0.1, 0.5)  # to where the slope's secant is zero
     take = accepted[:, None]

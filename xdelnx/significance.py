@@ -29,6 +29,8 @@ def likelihood_ratio_test(deviance_drop: np.ndarray, df1: int) -> tuple[np.ndarr
 
 def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
     """Adjust along the last axis over the finite p-values; NaN stays NaN (Benjamini & Hochberg 1995)."""
+    if pval.size == 0:  # no contrast
+        return pval.copy()
     return np.apply_along_axis(_benjamini_hochberg, -1, pval)
 
 

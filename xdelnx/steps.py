@@ -325,7 +325,7 @@ def _refit_tile(plan: FitPlan, model: Model, tile: _Tile, theta: Any, found: Coe
     return _host(
         plan,
         beta=found.b @ to_coefficients.T,
-        deviance=observations.deviance(m, theta, rows),
+        deviance=model.penalised(observations.deviance(m, theta, rows), found.b),
         variance=model.quadratic_forms(model.information(weight), to_coefficients),
         separated=xp.any(expected < SEPARATED_BELOW, axis=1),
         iterations=found.iterations,
@@ -343,7 +343,8 @@ def _reduced_fits(
     for basis, penalty in plan.reduced:
         model = Model(plan.backend, basis, penalty)
         found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
-        deviances.append(observations.deviance(model.mean(found.b), theta, rows))
+        deviance = observations.deviance(model.mean(found.b), theta, rows)
+        deviances.append(model.penalised(deviance, found.b))
         all_converged = all_converged & found.converged
     if not deviances:
         return _empty_test(n_genes, 0) | _host(plan, reduced_converged=all_converged)
