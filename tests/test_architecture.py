@@ -48,6 +48,7 @@ FLOORS = {
     "blocks": 45,
     "passes": 46,
     # verbs on Datasets
+    "checks": 49,
     "stores": 50,
     "io": 51,
     "simulation": 51,

@@ -253,7 +253,7 @@ def test_outputs_are_refused_before_the_work(calls, store, tmp_path, capsys):
 
 def test_a_store_that_is_no_fit(calls, store, tmp_path, capsys):
     assert main(["test", str(store), str(store), str(tmp_path / "t.zarr")]) == 1
-    assert "is not the result of a fit: it has no variable 'beta', 'design'" in capsys.readouterr().err
+    assert "is not the result of a fit: it has no variable beta, design" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- exit status
@@ -333,7 +333,7 @@ def test_warnings_are_one_line(tmp_path, capsys, monkeypatch):
     ]
     code = f"import sys; from xdelnx.cli import main; sys.exit(main({arguments!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "xdelnx: warning: 1 samples have no counts and are left out: 's1'\n" in done.stderr
+    assert "xdelnx: warning: left out, having no counts: 1 sample (s1)\n" in done.stderr
     assert ".py" not in done.stderr
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xdelnx import blocks, inputs, passes
@@ -19,11 +20,14 @@ from xdelnx.design import Design, build_design, design_from_result
 from xdelnx.gathered import AcrossGenes
 from xdelnx.inputs import Counts
 from xdelnx.labelled import fit_attributes, fit_dataset, history, test_dataset
-from xdelnx.messages import fail, listing
+from xdelnx.messages import closest, counted, fail, listing
 from xdelnx.schema import COEFFICIENT, GENE, SAMPLE, annotate
 from xdelnx.size_factors import METHODS
 from xdelnx.steps import FitPlan, make_penalty, reduced_basis
 from xdelnx.stores import zarr_safe
+from xdelnx.survey import with_warnings
+
+NEEDED_BY_A_TEST = ("beta", "deviance", "design", "df2", "dispersion", "size_factor", "status")
 
 
 def fit(
@@ -106,21 +110,20 @@ def fit(
     table = inputs.as_counts(data, counts)
     model = build_design(table.samples, design, reference=reference)
     questions = _questions(model, contrasts, table)
-    given = inputs.as_overdispersion(overdispersion, table.genes.size)
-    plan = _plan(model, questions, ridge=_checked_ridge(ridge), cox_reid=bool(cox_reid), device=device)
+    dispersion = inputs.as_overdispersion(overdispersion, table)
+    shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
+    plan = _plan(model, questions, ridge=inputs.as_ridge(ridge), cox_reid=cox_reid, device=device)
     sample_offset, entry_offset, offset_name = inputs.as_offset(offset, table)
     gene_blocks = blocks.gene_blocks(table.array, entry_offset)
     settle = blocks.settled if compute else blocks.left_lazy
     seen = settle(passes.survey(gene_blocks, table.genes))
+    seen = with_warnings(seen) if compute else blocks.lazily(with_warnings, seen)
     factors = settle(_factors(size_factors, table, gene_blocks, seen))
     scale = settle(blocks.lazily(passes.make_scale, factors, sample_offset, seen, entry_offset is not None))
     options = AcrossGenes(
         residual_df=len(table.samples) - len(model.names),
-        shrinkage=bool(shrinkage),
-        single=overdispersion is not True and not isinstance(given, np.ndarray),
-    )
-    dispersion = passes.Dispersion(
-        estimate=overdispersion is True, shared=isinstance(overdispersion, str), given=given
+        shrinkage=shrinkage,
+        single=not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)),
     )
     result = passes.fit(
         gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle
@@ -137,8 +140,8 @@ def fit(
         else ("none" if size_factors is None else "given"),
         offset=offset_name,
         overdispersion=overdispersion if isinstance(overdispersion, bool | str | float | int) else "given",
-        shrinkage=bool(shrinkage),
-        cox_reid=bool(cox_reid),
+        shrinkage=shrinkage,
+        cox_reid=cox_reid,
         ridge=float(ridge),
         counts=counts,
     )
@@ -237,9 +240,9 @@ def size_factors(data: Any, *, method: str = "normed_sum", counts: str = "counts
     """
     table = inputs.as_counts(data, counts)
     if method not in METHODS:
-        fail(f"unknown method {method!r}; choose one of {listing(METHODS)}")
+        fail(f"unknown method {method!r}; {closest(str(method), METHODS, 'choose one of')}")
     gene_blocks = blocks.gene_blocks(table.array)
-    seen = blocks.settled(passes.survey(gene_blocks, table.genes))
+    seen = with_warnings(blocks.settled(passes.survey(gene_blocks, table.genes)))
     factors = blocks.settled(passes.size_factors(gene_blocks, seen, method, table.sample_names))
     values = xr.Dataset({"size_factor": (SAMPLE, factors)}, {SAMPLE: table.sample_names})
     return annotate(values)["size_factor"]
@@ -252,12 +255,6 @@ def _questions(model: Design, contrasts: Any, table: Counts) -> tuple[Contrast, 
     if contrasts is None:
         return ()
     return resolve_contrasts(model, contrasts, samples=table.samples)
-
-
-def _checked_ridge(ridge: Any) -> float:
-    if not (np.ndim(ridge) == 0 and np.isreal(ridge) and np.isfinite(ridge) and ridge >= 0):
-        fail(f"ridge is one number, 0 or more; received {ridge!r}")
-    return float(ridge)
 
 
 def _plan(
@@ -294,9 +291,10 @@ def _factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) 
         return passes.size_factors(gene_blocks, seen, choice, table.sample_names)
     if isinstance(choice, str):
         if choice not in table.dataset.variables:
+            known = [*METHODS, "none", *table.samples.columns]
             fail(
-                f"size_factors={choice!r} is neither a method ({listing([*METHODS, 'none'])}) nor a variable of the "
-                f"data ({listing(table.samples.columns)})"
+                f"size_factors={choice!r} is neither a method nor a column of the samples; "
+                f"{closest(choice, known, 'choose one of')}"
             )
         choice = inputs.numeric_variable(table, choice, "size_factors")
     return inputs.positive_per_sample(choice, table, "size_factors")
@@ -305,24 +303,43 @@ def _factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) 
 # ---- from a fit back to what a test needs ----------------------------------------------------------------
 
 
-def _options_of(fit: xr.Dataset) -> dict[str, Any]:
-    if not isinstance(fit, xr.Dataset) or "options" not in fit.attrs or "beta" not in fit:
-        kind = type(fit).__name__
-        fail(f"fit is the Dataset that xdelnx.fit returned (with 'beta' and its options), received {kind}")
-    return json.loads(fit.attrs["options"])
+def _options_of(fit: Any) -> dict[str, Any]:
+    """Options of a fit; raises if it is not one, or not all of one."""
+    if not isinstance(fit, xr.Dataset):
+        path = repr(fit) if isinstance(fit, str) else "path"
+        msg = (
+            f"fit is the Dataset that xdelnx.fit returned, received {type(fit).__name__}; one that is stored opens "
+            f"with xarray.open_zarr({path})"
+        )
+        raise TypeError(msg)
+    options = fit.attrs.get("options")
+    missing = [name for name in NEEDED_BY_A_TEST if name not in fit]
+    if "beta" in missing and "pval" in fit:
+        fail("this is what xdelnx.test returned; pass the fit that it was made from")
+    if "beta" in missing and "counts" in fit:
+        fail("this Dataset holds counts, not a fit; the order is test(data, fit)")
+    if missing:
+        fail(f"the Dataset is not a whole fit, it lacks {listing(missing)}; pass what xdelnx.fit returned")
+    if not isinstance(options, str):
+        fail(
+            "the fit has lost its attribute 'options', as in arithmetic on Datasets; pass it as xdelnx.fit returned it"
+        )
+    return json.loads(options)
 
 
 def _check_same(table: Counts, fit: xr.Dataset) -> None:
     for dim, names in ((SAMPLE, table.samples.index), (GENE, table.genes)):
-        fitted = fit.get_index(dim)
-        if (
-            len(fitted) != len(names)
-            or not (np.asarray(fitted, dtype=object) == np.asarray(names, dtype=object)).all()
-        ):
+        fitted, given = fit.get_index(dim).astype(object), pd.Index(names).astype(object)
+        if fitted.equals(given):
+            continue
+        if fitted.size == given.size and fitted.isin(given).all():
             fail(
-                f"the data and the fit differ along {dim!r} ({len(names)} and {len(fitted)} names, first "
-                f"{listing(names, 2)} and {listing(fitted, 2)}); test with the counts the fit was made from"
+                f"the {dim}s of the data are in another order than those of the fit; use data.sel({dim}=fit.{dim})"
             )
+        fail(
+            f"the data has {counted(given.size, dim)} ({listing(given, 2)}) and the fit {counted(fitted.size, dim)} "
+            f"({listing(fitted, 2)}); test with the counts the fit was made from"
+        )
 
 
 def _fitted(fit: xr.Dataset, *, shrinkage: bool) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _message(error: BaseException) -> str:
     """Return the error's words; its kind too where that says more."""
+    error = getattr(error, "exception", error)  # what a worker process raised, without its traceback
     words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if isinstance(error, ValueError | TypeError | OSError | KeyError | ImportError) and words:
         return words

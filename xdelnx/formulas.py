@@ -31,6 +31,10 @@ CODINGS = (
     *(f"contr.{name}" for name in ("treatment", "SAS", "sum", "helmert", "diff", "poly")),
     *("Treatment", "Sum", "Helmert", "Diff", "Poly"),
 )
+NO_COLUMNS = (
+    "there are none: add them as variables along 'sample', e.g. ds['condition'] = ('sample', labels) (or are the "
+    "names of the dimensions 'sample' and 'gene' swapped?)"
+)
 MAX_TERMS = 10_000
 MAX_POWER = 10
 MAX_SPLINE = 100
@@ -149,7 +153,7 @@ def _column(name: str, columns: Sequence[str], formula: str) -> str:
     if name not in columns:
         # a name with spaces or signs has to be quoted, so it is shown as it should be written
         quoted = (entry if re.fullmatch(r"[\w.]+", entry) else f"`{entry}`" for entry in columns)
-        hint = closest(name, quoted, "columns of the samples")
+        hint = closest(name, quoted, "columns of the samples") if columns else NO_COLUMNS
         fail(f"the formula {formula!r} names {name!r}, which is not a column of the samples; {hint}")
     return name
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdelnx.messages import closest, fail, listing
+from xdelnx.checks import check_dims, check_names, check_numbers
+from xdelnx.messages import closest, counted, fail, listing, shown
+from xdelnx.passes import Dispersion
 from xdelnx.schema import GENE, SAMPLE
 
 
@@ -37,7 +41,7 @@ class Counts:
     @property
     def sample_names(self) -> np.ndarray:
         """(sample,) names."""
-        return self.samples.index.to_numpy(dtype=object)
+        return _labels(self.samples.index)
 
 
 def as_counts(data: Any, counts: str = "counts") -> Counts:
@@ -50,22 +54,22 @@ def as_counts(data: Any, counts: str = "counts") -> Counts:
     ValueError
         Dimensions, names or sizes that a fit cannot use.
     """
+    if not isinstance(counts, str):
+        msg = f"counts is the name of the variable that holds them, received {counts!r}"
+        raise TypeError(msg)
     dataset = _as_dataset(data, counts)
     if counts not in dataset:
         fail(f"no variable {counts!r} in the data; {closest(counts, dataset.data_vars, 'variables')}")
     array = dataset[counts]
-    _check_dims(array)
+    check_dims(array, counts)
+    check_numbers(array, counts)
     array = array.transpose(SAMPLE, GENE)
-    if array.dtype.kind not in "iuf":
-        msg = f"counts are numbers, received dtype {array.dtype}; convert with .astype('int32')"
-        raise TypeError(msg)
-    samples = _names(dataset, SAMPLE)
-    genes = _names(dataset, GENE)
-    if array.sizes[SAMPLE] < 2:
-        fail(f"a fit needs at least two samples, received {array.sizes[SAMPLE]}")
-    if array.sizes[GENE] == 0:
-        fail("there are no genes: dimension 'gene' has length 0")
-    return Counts(array.data, _sample_metadata(dataset, samples), genes.to_numpy(dtype=object), dataset)
+    samples, genes = dataset.get_index(SAMPLE), dataset.get_index(GENE)
+    check_names(samples, SAMPLE)
+    check_names(genes, GENE)
+    if len(samples) < 2:
+        fail("there is one sample: a fit needs at least two, and more of them than coefficients")
+    return Counts(array.data, _sample_metadata(dataset, samples), _labels(genes), dataset)
 
 
 def _as_dataset(data: Any, counts: str) -> xr.Dataset:
@@ -73,42 +77,44 @@ def _as_dataset(data: Any, counts: str) -> xr.Dataset:
         return data
     if isinstance(data, xr.DataArray):
         return data.to_dataset(name=counts)
-    if hasattr(data, "obs") and hasattr(data, "layers"):
-        from xdelnx.io import from_anndata
-
-        return from_anndata(data)
-    hint = (
-        "xdelnx.open_counts(path)"
-        if isinstance(data, str)
-        else "xarray.Dataset({'counts': (('sample', 'gene'), y)})"
-    )
+    if _is_anndata(data):
+        return _from_anndata(data, counts)
     msg = (
-        f"data is a Dataset, a DataArray or an AnnData, received {type(data).__name__}; make one with {hint}"
+        f"data is a Dataset, a DataArray, an AnnData or the path of an .h5ad file, received {type(data).__name__}; "
+        f"{_how_to_make(data)}"
     )
     raise TypeError(msg)
 
 
-def _check_dims(array: xr.DataArray) -> None:
-    if set(array.dims) == {SAMPLE, GENE}:
-        return
-    fail(
-        f"counts have dimensions ({SAMPLE!r}, {GENE!r}); received {array.dims}. Rename them, e.g. "
-        f".rename({{'cell': {SAMPLE!r}, 'feature': {GENE!r}}})"
+def _is_anndata(data: Any) -> bool:
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data).endswith(".h5ad")
+    return hasattr(data, "obs") and hasattr(data, "layers")
+
+
+def _from_anndata(data: Any, counts: str) -> xr.Dataset:
+    from xdelnx.io import from_anndata
+
+    if counts != "counts":
+        fail(
+            f"counts={counts!r} names a variable of a Dataset, and the data is an AnnData; for its layer {counts!r} "
+            f"pass xdelnx.from_anndata(adata, layer={counts!r})"
+        )
+    return from_anndata(data)
+
+
+def _how_to_make(data: Any) -> str:
+    if isinstance(data, str | os.PathLike):
+        return f"open a store of counts with xdelnx.open_counts({os.fspath(data)!r})"
+    return (
+        "make a Dataset of a matrix y with xarray.Dataset({'counts': (('sample', 'gene'), y), 'condition': "
+        "('sample', labels)}, {'sample': names, 'gene': names_of_genes})"
     )
 
 
-def _names(dataset: xr.Dataset, dim: str) -> pd.Index:
-    """Names along a dimension, which count from 0 where there are none; each once."""
-    index = dataset.get_index(dim)
-    repeated = index[index.duplicated()].unique()
-    if repeated.size:
-        advice = (
-            "make them unique, e.g. adata.var_names_make_unique()"
-            if dim == GENE
-            else "give each sample a name"
-        )
-        fail(f"{repeated.size} {dim} names stand more than once: {listing(repeated, 5)}; {advice}")
-    return index
+def _labels(index: pd.Index) -> np.ndarray:
+    """Names as a coordinate: numbers stay numbers, everything else is an object array of text."""
+    return index.to_numpy() if index.dtype.kind in "iu" else index.to_numpy(dtype=object)
 
 
 def _sample_metadata(dataset: xr.Dataset, names: pd.Index) -> pd.DataFrame:
@@ -137,22 +143,46 @@ def numeric_variable(data: Counts, name: str, what: str) -> xr.DataArray:
         )
     variable = data.dataset[name]
     if variable.dtype.kind not in "iuf":
-        msg = f"{what}={name!r}: the variable is not numeric but {variable.dtype}"
+        msg = f"{what}={name!r}: that variable does not hold numbers (dtype {variable.dtype})"
         raise TypeError(msg)
     return variable
 
 
 def per_sample(values: Any, data: Counts, what: str) -> np.ndarray:
-    """Values by sample, (sample,), from an array or a DataArray (matched by name where it has names)."""
-    if isinstance(values, xr.DataArray | pd.Series):
-        values = values.to_series() if isinstance(values, xr.DataArray) else values
-        if not values.index.equals(pd.RangeIndex(len(values))):
-            values = values.reindex(data.samples.index) if values.index.is_unique else values
-    array = np.asarray(values, dtype=np.float64)
-    if array.shape != (len(data.samples),):
+    """Values by sample, (sample,), from an array or by the names of a Series, DataArray or mapping."""
+    return _numbers(_by_name(values, data.samples.index, SAMPLE, what), (len(data.samples),), SAMPLE, what)
+
+
+def _by_name(values: Any, names: pd.Index, dim: str, what: str) -> Any:
+    """Values in the order of the names where they have some of their own, or else as they are."""
+    if isinstance(values, xr.DataArray) and values.ndim:
+        if values.dims != (dim,):
+            found = ", ".join(map(repr, values.dims))
+            fail(f"{what} has the dimensions ({found}); one number for each {dim} has the dimension {dim!r}")
+        values = pd.Series(values.values, index=values.get_index(dim))
+    elif isinstance(values, Mapping):
+        values = pd.Series(dict(values))
+    if not isinstance(values, pd.Series) or values.index.equals(pd.RangeIndex(len(values))):
+        return values
+    check_names(values.index, dim)
+    absent = names.difference(values.index, sort=False)
+    if len(absent):
         fail(
-            f"{what} has shape {array.shape}; expected one number for each of the {len(data.samples)} samples"
+            f"{what} has no value for {counted(len(absent), dim)}: {listing(absent, 5)}; its names are "
+            f"{listing(values.index, 5)}"
         )
+    return values.reindex(names)
+
+
+def _numbers(values: Any, shape: tuple[int, ...], dim: str, what: str) -> np.ndarray:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        msg = f"{what} needs a number for each {dim}; received {shown(values)}"
+        raise TypeError(msg) from None
+    if array.shape != shape:
+        received = "one value" if array.ndim == 0 else f"an array of shape {array.shape}"
+        fail(f"{what} needs a number for each of the {counted(shape[-1], dim)}; received {received}")
     return array
 
 
@@ -161,9 +191,13 @@ def positive_per_sample(values: Any, data: Counts, what: str) -> np.ndarray:
     array = per_sample(values, data, what)
     bad = ~(np.isfinite(array) & (array > 0.0))
     if bad.any():
-        named = listing(data.sample_names[bad], 5)
-        fail(f"{what} must be positive and finite; {bad.sum()} samples have others: {named}")
+        named = _with_values(data.sample_names[bad], array[bad])
+        fail(f"{what} must be positive and finite; received {named}")
     return array
+
+
+def _with_values(names: np.ndarray, values: np.ndarray) -> str:
+    return listing([f"{name} ({value:g})" for name, value in zip(names, values, strict=True)], 5)
 
 
 def as_offset(offset: Any, data: Counts) -> tuple[np.ndarray | None, Any, str | None]:
@@ -176,50 +210,95 @@ def as_offset(offset: Any, data: Counts) -> tuple[np.ndarray | None, Any, str | 
     name = None
     if isinstance(offset, str):
         name, offset = offset, numeric_variable(data, offset, "offset")
-    if isinstance(offset, xr.DataArray) and set(offset.dims) == {SAMPLE, GENE}:
-        return None, _aligned(offset.transpose(SAMPLE, GENE), data), name
+    if isinstance(offset, pd.DataFrame):
+        offset = xr.DataArray(offset, dims=(SAMPLE, GENE))
     if np.ndim(offset) == 2:
-        if np.shape(offset) != data.array.shape:
-            fail(
-                f"offset has shape {np.shape(offset)}; expected {data.array.shape} (sample, gene), or one a sample"
-            )
-        return None, offset if hasattr(offset, "dask") else np.asarray(offset, dtype=np.float64), name
+        return None, _per_entry(offset, data), name
     array = per_sample(offset, data, "offset")
-    if not np.isfinite(array).all():
-        named = listing(data.sample_names[~np.isfinite(array)], 5)
-        fail(f"offset must be finite (the natural log of a scale); it is not for samples {named}")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        named = _with_values(data.sample_names[bad], array[bad])
+        fail(f"NaN or infinite offsets: {named}; an offset is the natural log of a scale")
     return array, None, name
+
+
+def _per_entry(offset: Any, data: Counts) -> Any:
+    if isinstance(offset, xr.DataArray):
+        check_dims(offset, "offset")
+        offset = _aligned(offset.transpose(SAMPLE, GENE), data)
+    if np.shape(offset) != data.array.shape:
+        expected = f"{data.array.shape} (sample, gene), or one number for each sample"
+        fail(f"offset has the shape {np.shape(offset)}; expected {expected}")
+    if hasattr(offset, "dask"):
+        return offset
+    return _numbers(offset, data.array.shape, "count", "offset")
 
 
 def _aligned(offset: xr.DataArray, data: Counts) -> Any:
     for dim, names in ((SAMPLE, data.samples.index), (GENE, pd.Index(data.genes))):
         if dim in offset.coords and not offset.get_index(dim).equals(names):
-            fail(f"offset has other names along {dim!r} than the counts; align it with .reindex_like(counts)")
+            first = f"{listing(offset.get_index(dim), 2)} and {listing(names, 2)}"
+            fail(
+                f"offset and counts differ in their names along {dim!r} ({first}); .reindex_like(counts) aligns"
+            )
     return offset.data
 
 
-def as_overdispersion(value: Any, n_genes: int) -> np.ndarray | float | None:
-    """Return the overdispersion that is given, one number or (gene,); None where it is to be estimated.
+def as_overdispersion(value: Any, data: Counts) -> Dispersion:
+    """Say what to do about the overdispersion.
 
     Raises
     ------
     ValueError, TypeError
         Not True, False, "global", a number or an array by gene that is finite and not negative.
     """
-    allowed = "True (estimate), 'global', False (Poisson), a number, or an array with one a gene"
-    if value is True or (isinstance(value, str) and value == "global"):
-        return None
-    if value is False or value is None:
-        return 0.0
+    allowed = (
+        "choose True (estimate), 'global', False (Poisson), a number, or an array with one for each gene"
+    )
     if isinstance(value, str):
-        fail(f"overdispersion={value!r}; choose {allowed}")
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        msg = f"overdispersion is {allowed}; received {value!r}"
-        raise TypeError(msg) from None
-    if array.shape not in {(), (n_genes,)}:
-        fail(f"overdispersion has shape {array.shape}; choose {allowed} ({n_genes} genes)")
-    if not (np.isfinite(array) & (array >= 0.0)).all():
-        fail("overdispersion must be finite and not negative")
-    return float(array) if array.ndim == 0 else array
+        if value != "global":
+            fail(f"overdispersion={value!r} is unknown; {allowed}")
+        return Dispersion(estimate=False, shared=True)
+    if value is None or isinstance(value, bool | np.bool_):
+        return Dispersion() if value else Dispersion(estimate=False, given=0.0)
+    if np.ndim(value) == 0 and not isinstance(value, Mapping):
+        array = _numbers(value, (), GENE, f"overdispersion ({allowed})")
+    else:
+        names = pd.Index(data.genes)
+        array = _numbers(_by_name(value, names, GENE, "overdispersion"), names.shape, GENE, "overdispersion")
+    bad = ~(np.isfinite(array) & (array >= 0.0))
+    if bad.any():
+        named = f"{array:g}" if array.ndim == 0 else _with_values(data.genes[bad], array[bad])
+        advice = "; genes without counts can have any number, as of .fillna(0)" if array.ndim else ""
+        fail(f"overdispersion must be finite and 0 or more; received {named}{advice}")
+    return Dispersion(estimate=False, given=float(array) if array.ndim == 0 else array)
+
+
+def as_flag(value: Any, what: str) -> bool:
+    """Return a switch as True or False.
+
+    Raises
+    ------
+    TypeError
+        It is neither: text such as "no" would count as true.
+    """
+    if not isinstance(value, bool | np.bool_):
+        msg = f"{what} is True or False, received {value!r}"
+        raise TypeError(msg)
+    return bool(value)
+
+
+def as_ridge(value: Any) -> float:
+    """Return the ridge penalty, one number that is finite and not negative.
+
+    Raises
+    ------
+    ValueError, TypeError
+        It is something else.
+    """
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+        msg = f"ridge is one number, 0 or more; received {shown(value)}"
+        raise TypeError(msg)
+    if not (np.isfinite(value) and value >= 0):
+        fail(f"ridge is one number, 0 or more; received {value!r}")
+    return float(value)

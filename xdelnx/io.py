@@ -18,9 +18,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdelnx.checks import check_names
 from xdelnx.errors import XdelnxWarning
+from xdelnx.messages import counted, fail, listing
 from xdelnx.schema import GENE, SAMPLE, annotate
-from xdelnx.stores import check_output, gene_chunk, listed, open_counts, open_result, write_store, zarr_safe
+from xdelnx.stores import check_output, gene_chunk, open_counts, open_result, write_store, zarr_safe
+from xdelnx.survey import Survey, checked, join, look, with_warnings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -91,11 +94,11 @@ def _from_anndata_path(path: Path, layer: str | None) -> xr.Dataset:
 
 def _layer(adata: AnnData, layer: str | None) -> Any:
     if layer is not None and layer not in adata.layers:
-        msg = f"the AnnData has no layer {layer!r}; it has {listed(adata.layers)}"
+        msg = f"the AnnData has no layer {layer!r}; it has {listing(adata.layers)}"
         raise ValueError(msg)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        msg = f"the AnnData has no X; pass layer=, one of {listed(adata.layers)}"
+        msg = f"the AnnData has no X; pass layer=, one of {listing(adata.layers)}"
         raise ValueError(msg)
     return matrix
 
@@ -174,13 +177,7 @@ def _dataset(counts: Any, samples: pd.DataFrame, genes: pd.DataFrame) -> xr.Data
 
 
 def _names(index: pd.Index, dim: str) -> np.ndarray:
-    if len(index) == 0:
-        msg = f"there are no {dim}s in the counts"
-        raise ValueError(msg)
-    if not index.is_unique:
-        twice = index[index.duplicated()].unique()
-        msg = f"{len(twice)} {dim} names occur more than once ({listed(twice)}); make them unique first"
-        raise ValueError(msg)
+    check_names(index, dim)
     return index.astype(str).to_numpy(dtype=object)
 
 
@@ -251,7 +248,7 @@ def convert(
     Raises
     ------
     ValueError
-        If counts are negative, NaN or infinite, or the two tables do not fit together.
+        If counts are negative, NaN or infinite, every one is zero, or the two tables do not fit together.
     FileExistsError
         If the store exists and `overwrite` is not set.
     """
@@ -262,7 +259,7 @@ def convert(
         counts = counts.chunk(
             {SAMPLE: -1, GENE: gene_chunk(counts.sizes[SAMPLE], counts.sizes[GENE], counts.dtype)}
         )
-    dataset["counts"] = counts.astype(_count_type(counts), keep_attrs=True)
+    dataset["counts"] = counts.astype(_count_type(counts, _survey(counts)), keep_attrs=True)
     write_store(dataset, store, overwrite=overwrite)
     return open_counts(store)
 
@@ -284,7 +281,7 @@ def _read_anndata(source: Any, layer: str | None, samples: Any) -> xr.Dataset:
         raise ValueError(msg)
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     if path is not None and path.exists() and not path.is_dir() and path.suffix != ".h5ad":
-        msg = f"cannot convert {path}; known are .h5ad, AnnData Zarr stores and {listed(TABLES)} (also .gz)"
+        msg = f"cannot convert {path}; known are .h5ad, AnnData Zarr stores and {listing(TABLES)} (also .gz)"
         raise ValueError(msg)
     return from_anndata(source, layer=layer)
 
@@ -305,50 +302,44 @@ def _read_table(source: Any, samples: Any) -> xr.Dataset:
     table = _frame_of(source)
     words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     if words:
-        msg = f"columns of the table of counts are not numbers: {listed(words)}; leave gene names and counts"
-        raise ValueError(msg)
-    table.columns = table.columns.astype(str)
-    about = (
-        pd.DataFrame(index=table.columns) if samples is None else _matched(_frame_of(samples), table.columns)
-    )
+        fail(
+            f"columns of the table of counts are not numbers: {listing(words, 5)}; leave the genes' names in the "
+            "first column and one column of counts for each sample"
+        )
+    table = table.set_axis(table.columns.astype(str), axis=1)
+    about = pd.DataFrame(index=table.columns) if samples is None else _matched(_frame_of(samples), table)
     return _dataset(table.to_numpy().T, about, pd.DataFrame(index=table.index))
 
 
-def _matched(samples: pd.DataFrame, wanted: pd.Index) -> pd.DataFrame:
-    """Put the samples' rows in the order of the counts."""
+def _matched(samples: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
+    """Put the samples' rows in the order of the counts' columns."""
     _names(samples.index, SAMPLE)
     samples = samples.set_axis(samples.index.astype(str))
+    wanted = counts.columns
     absent = wanted.difference(samples.index, sort=False)
+    if len(absent) and samples.index.isin(counts.index.astype(str)).all():
+        fail("the table of counts has its samples in rows; transpose it, so that genes are in rows")
     if len(absent):
-        msg = (
-            f"{len(absent)} of {len(wanted)} samples of the counts are not in the table of samples: "
-            f"{listed(absent)}; it has {listed(samples.index)}"
+        fail(
+            f"{len(absent)} of the {counted(len(wanted), 'sample')} in the table of counts are not in the table of "
+            f"samples: {listing(absent, 5)}; it has {listing(samples.index, 5)}"
         )
-        raise ValueError(msg)
     unused = samples.index.difference(wanted, sort=False)
     if len(unused):
-        msg = f"{len(unused)} samples have no counts and are left out: {listed(unused)}"
-        warnings.warn(msg, XdelnxWarning, stacklevel=4)
+        left_out = f"left out, having no counts: {counted(len(unused), 'sample')} ({listing(unused, 5)})"
+        warnings.warn(left_out, XdelnxWarning, stacklevel=4)
     return samples.loc[wanted]
 
 
-def _count_type(counts: xr.DataArray) -> np.dtype:
-    """Choose the smallest type for these counts, after a look at every one of them."""
-    looks = dask.compute(*(dask.delayed(_look)(block) for block in counts.data.to_delayed().ravel()))
-    bad = np.concatenate([look[0] for look in looks])
-    if bad.any():
-        genes = counts[GENE].values[bad]
-        msg = f"raw counts are needed; {bad.sum()} genes have negative, NaN or infinite ones: {listed(genes)}"
-        raise ValueError(msg)
-    if not all(look[2] for look in looks):
+def _survey(counts: xr.DataArray) -> Survey:
+    """Look at every count once, as a fit does: raises on what cannot be counts."""
+    looks = dask.compute(*(dask.delayed(look)(block) for block in counts.data.to_delayed().ravel()))
+    return with_warnings(checked(join(looks), counts[GENE].values))
+
+
+def _count_type(counts: xr.DataArray, seen: Survey) -> np.dtype:
+    """Choose the smallest type for these counts; fractions keep theirs."""
+    if seen.fractions:
         return counts.dtype
-    largest = max(look[1] for look in looks)
     types = [np.dtype(name) for name in ("uint8", "uint16", "int32", "int64")]
-    return next((kind for kind in types if largest <= np.iinfo(kind).max), counts.dtype)
-
-
-def _look(block: np.ndarray) -> tuple[np.ndarray, float, bool]:
-    """Which genes of a block are no counts; the largest count; whether all are whole."""
-    good = np.isfinite(block) & (block >= 0)
-    whole = block.dtype.kind in "iub" or bool((np.floor(block) == block).all())
-    return ~good.all(axis=0), block.max(initial=0), whole
+    return next((kind for kind in types if seen.largest <= np.iinfo(kind).max), counts.dtype)

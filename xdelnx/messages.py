@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -12,6 +13,20 @@ def listing(entries: Iterable[object], limit: int = 20) -> str:
     texts = [str(entry) for entry in entries]
     more = f", ... ({len(texts)} in all)" if len(texts) > limit else ""
     return (", ".join(texts[:limit]) or "none") + more
+
+
+def counted(number: int, noun: str) -> str:
+    """Number and noun, the noun in the plural where it has to be.
+
+    >>> counted(1, "sample"), counted(1200, "gene")
+    ('1 sample', '1,200 genes')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown(value: object) -> str:
+    """Write a value as Python would, cut where it is long."""
+    return textwrap.shorten(repr(value), 80, placeholder=" ...")
 
 
 def brief(text: str, limit: int = 200) -> str:

@@ -21,8 +21,9 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     top = argparse.ArgumentParser(
         prog="xdelnx",
-        description="Find the genes whose counts differ between conditions.",
-        epilog=_EXAMPLES,
+        description="Find the genes whose counts differ between conditions. First convert the counts to a Zarr "
+        "store,\nthen fit a model to every gene; test asks a fit further questions.",
+        epilog=_EXAMPLES + "\nxdelnx COMMAND --help tells more of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"xdelnx {xdelnx.__version__}")
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     for name, add in _COMMANDS.items():
         command = add(commands)
         command.set_defaults(command=name)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
         command.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
         command.add_argument(
             "--scheduler",
@@ -45,39 +47,91 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_simulate(commands: Any) -> argparse.ArgumentParser:
     add = commands.add_parser("simulate", help="make counts whose truth is known", allow_abbrev=False)
-    add.description = "Make counts with known changes, to try the other commands on."
+    add.description = "Make counts whose changes are known, to try the other commands on."
+    add.epilog = "example:\n  xdelnx simulate counts.zarr --n-samples 12 --n-genes 5000 --condition drug"
     add.add_argument("out", metavar="OUT", help="Zarr store to write")
-    add.add_argument("--n-samples", type=int, default=28, help="samples (default: %(default)s)")
-    add.add_argument("--n-genes", type=int, default=16_199, help="genes (default: %(default)s)")
-    add.add_argument("--condition", default="condition", help="name of the column that changes genes")
+    add.add_argument(
+        "--n-samples", type=int, metavar="N", default=28, help="number of samples (default: %(default)s)"
+    )
+    add.add_argument(
+        "--n-genes", type=int, metavar="N", default=16_199, help="number of genes (default: %(default)s)"
+    )
+    add.add_argument(
+        "--condition",
+        default="condition",
+        metavar="NAME",
+        help="name of the column that changes genes (default: %(default)s)",
+    )
     add.add_argument(
         "--levels",
         type=_levels,
         default=["A", "B"],
         metavar="A,B",
-        help="its levels (default: A,B); or False,True",
+        help="its levels, the one that others are compared with first (default: A,B); or False,True",
     )
-    add.add_argument("--n-batches", type=int, default=1, help="batches; above 1 there is a column 'batch'")
-    add.add_argument("--covariate", help="name of a numeric column that changes some genes (default: none)")
-    add.add_argument("--kind", choices=("bulk", "cells"), default="bulk", help="depth (default: %(default)s)")
     add.add_argument(
-        "--de-fraction", type=float, default=0.1, help="fraction of genes that change (default: 0.1)"
+        "--n-batches",
+        type=int,
+        metavar="N",
+        default=1,
+        help="number of batches; with more than 1 there is a column 'batch' (default: %(default)s)",
     )
-    add.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: %(default)s)")
-    add.add_argument("--chunks", type=int, help="genes made at a time, for data larger than memory")
+    add.add_argument(
+        "--covariate", metavar="NAME", help="name of a numeric column that changes some genes (default: none)"
+    )
+    add.add_argument(
+        "--kind",
+        choices=("bulk", "cells"),
+        default="bulk",
+        help="counts of bulk samples, or of single cells, which are mostly zero (default: %(default)s)",
+    )
+    add.add_argument(
+        "--de-fraction",
+        type=float,
+        metavar="X",
+        default=0.1,
+        help="fraction of genes that change (default: %(default)s)",
+    )
+    add.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=0,
+        help="the same seed gives the same counts (default: %(default)s)",
+    )
+    add.add_argument(
+        "--chunks",
+        type=int,
+        metavar="N",
+        help="number of genes made at a time, for data larger than memory (default: all)",
+    )
     return add
 
 
 def _add_convert(commands: Any) -> argparse.ArgumentParser:
     add = commands.add_parser("convert", help="make a Zarr store from AnnData or a table", allow_abbrev=False)
-    add.description = "Make the Zarr store that fit and test read; genes lie together in it, so do it once."
+    add.description = """\
+Make the Zarr store of counts that fit and test read.
+It needs raw counts: neither logarithms nor CPM or TPM."""
+    add.epilog = """\
+examples:
+  xdelnx convert cells.h5ad counts.zarr --layer counts
+  xdelnx convert counts.csv.gz counts.zarr --samples samples.csv"""
     add.add_argument(
-        "source", metavar="IN", help=".h5ad, AnnData Zarr, or .csv/.tsv (.gz) with genes in rows"
+        "source",
+        metavar="IN",
+        help="AnnData (.h5ad or Zarr), or a table of counts (.csv or .tsv, also .gz): a gene in each row, its name in "
+        "the first column, and a column for each sample",
     )
     add.add_argument("out", metavar="OUT", help="Zarr store to write")
-    add.add_argument("--layer", help="layer of the AnnData that holds the raw counts (default: X)")
     add.add_argument(
-        "--samples", metavar="TABLE", help="for a table of counts: table about the samples, one a row"
+        "--layer", metavar="NAME", help="layer of the AnnData that holds the raw counts (default: X)"
+    )
+    add.add_argument(
+        "--samples",
+        metavar="TABLE",
+        help="with a table of counts, the table of conditions, batches and so on: a sample in each row, its name in "
+        "the first column",
     )
     return add
 
@@ -86,18 +140,30 @@ def _add_fit(commands: Any) -> argparse.ArgumentParser:
     add = commands.add_parser(
         "fit", help="fit every gene and test the design's last term", allow_abbrev=False
     )
-    add.description = "Fit a model to every gene, and test for the last term of the design."
+    add.description = """\
+Fit a negative binomial model to every gene, and test each for the last term of the design.
+The result has a log2 fold change, a p-value and an adjusted p-value for every gene: read it from
+--table, or in Python with xarray.open_zarr(OUT)."""
+    add.epilog = """\
+examples:
+  xdelnx fit counts.zarr fit.zarr --design "~ condition" --table genes.csv
+  xdelnx fit counts.zarr fit.zarr --design "~ batch + drug" --reference drug=none"""
     add.add_argument("data", metavar="COUNTS", help="Zarr store of counts (see xdelnx convert)")
     add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
     add.add_argument(
-        "--design", required=True, metavar="FORMULA", help='columns of the samples: "~ batch + condition"'
+        "--design",
+        required=True,
+        metavar="FORMULA",
+        help="what the counts may depend on, as columns of the samples, the one of interest last: "
+        '"~ batch + condition"',
     )
     add.add_argument(
         "--reference",
         action="append",
         type=_pair,
         metavar="COLUMN=LEVEL",
-        help="the level that a column's others are compared with; may be given several times",
+        help="the level that a column's others are compared with, such as condition=control; may be given several "
+        "times (default: the first in order)",
     )
     add.add_argument(
         "--contrasts",
@@ -109,26 +175,48 @@ def _add_fit(commands: Any) -> argparse.ArgumentParser:
     add.add_argument(
         "--size-factors",
         default="normed_sum",
-        help="normed_sum, ratio, poscounts, tmm, none, or a column of the samples (default: %(default)s)",
+        metavar="HOW",
+        help="how samples of different depth are made comparable: normed_sum (by library size), "
+        "ratio, poscounts, tmm, none, or a column of the samples (default: %(default)s)",
     )
-    add.add_argument("--offset", metavar="VARIABLE", help="variable of COUNTS with offsets on the log scale")
+    add.add_argument(
+        "--offset",
+        metavar="VARIABLE",
+        help="variable of COUNTS with offsets on the log scale (default: none)",
+    )
     add.add_argument(
         "--overdispersion",
         type=_overdispersion,
         default=True,
         metavar="HOW",
-        help="true (one for each gene), global (one for all), false (Poisson), or a number (default: true)",
+        help="variance beyond Poisson: true (estimated for each gene), global (one estimate for all), false (none), "
+        "or a number (default: true)",
     )
     yes_no = argparse.BooleanOptionalAction
-    add.add_argument("--shrinkage", action=yes_no, default=True, help="share the dispersions among genes")
     add.add_argument(
-        "--cox-reid", action=yes_no, default=True, help="adjust the dispersions for the coefficients"
+        "--shrinkage",
+        action=yes_no,
+        default=True,
+        help="let genes of similar mean support each other's estimate of variance (default: yes)",
     )
     add.add_argument(
-        "--ridge", type=float, default=0.0, help="penalty on the coefficients (default: %(default)s)"
+        "--cox-reid",
+        action=yes_no,
+        default=True,
+        help="correct the overdispersion for the number of coefficients (default: yes)",
     )
     add.add_argument(
-        "--counts", default="counts", help="variable of COUNTS with the counts (default: %(default)s)"
+        "--ridge",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="penalty that draws coefficients to 0 (default: %(default)s, none)",
+    )
+    add.add_argument(
+        "--counts",
+        default="counts",
+        metavar="VARIABLE",
+        help="variable of COUNTS with the counts (default: %(default)s)",
     )
     _add_shared(add)
     return add
@@ -136,7 +224,13 @@ def _add_fit(commands: Any) -> argparse.ArgumentParser:
 
 def _add_test(commands: Any) -> argparse.ArgumentParser:
     add = commands.add_parser("test", help="test a contrast of a fit", allow_abbrev=False)
-    add.description = "Test a contrast of a fit that xdelnx fit has written."
+    add.description = "Ask a fit another question: test a contrast of its coefficients for every gene."
+    add.epilog = """\
+examples:
+  xdelnx test counts.zarr fit.zarr test.zarr --contrast "drug[T.B] - drug[T.A]" --table genes.csv
+  xdelnx test counts.zarr fit.zarr test.zarr --contrast "cond(drug='B') - cond(drug='A')"
+  xdelnx test counts.zarr fit.zarr test.zarr --reduced "~ batch"
+"""
     add.add_argument("data", metavar="COUNTS", help="the store of counts the fit was made from")
     add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit wrote")
     add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
@@ -147,15 +241,23 @@ def _add_test(commands: Any) -> argparse.ArgumentParser:
         help="a coefficient, a sum of them such as \"0.5 * a - b\", or cond(drug='B') - cond(drug='A'); may "
         "be given several times (default: the last term of the design)",
     )
-    add.add_argument("--reduced", metavar="FORMULA", help="instead: the design without what is tested")
+    add.add_argument(
+        "--reduced",
+        metavar="FORMULA",
+        help='instead of --contrast: the design without what is tested, such as "~ batch"',
+    )
     _add_shared(add)
     return add
 
 
 def _add_shared(add: argparse.ArgumentParser) -> None:
-    add.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="default: %(default)s")
     add.add_argument(
-        "--table", metavar="CSV", help="also write the genes to a .csv or .tsv (.gz), best first"
+        "--device", default="auto", choices=("auto", "cpu"), help="where to compute (default: %(default)s)"
+    )
+    add.add_argument(
+        "--table",
+        metavar="CSV",
+        help="also write a table of the genes (.csv or .tsv, also .gz), smallest p-value first",
     )
 
 

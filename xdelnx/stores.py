@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdelnx.checks import check_dims
+from xdelnx.messages import closest, listing
 from xdelnx.schema import GENE, SAMPLE
 
 CHUNK_BYTES = 16_000_000
@@ -30,13 +32,6 @@ CHUNKS_AT_LEAST = 16
 """Chunks of a small data set, so that several workers have something to do."""
 
 _MISSING = ("", "NA", "<missing>")
-
-
-def listed(names: Iterable[Any], limit: int = 5) -> str:
-    """Quote names for a message: the first few, and how many more there are."""
-    names = [repr(str(name)) for name in names]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more if names else "none"
 
 
 # ---------------------------------------------------------------- reading a store
@@ -70,9 +65,11 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
     """
     dataset = _open(store)
     if counts not in dataset:
-        msg = f"the store {store} has no variable {counts!r}; it has {listed(dataset.data_vars, limit=20)}"
+        msg = (
+            f"the store {store} has no variable {counts!r}; {closest(counts, dataset.data_vars, 'variables')}"
+        )
         raise ValueError(msg)
-    _check_dims(dataset[counts], counts)
+    check_dims(dataset[counts], counts)
     blocks = {SAMPLE: -1, GENE: _block_width(dataset[counts])}
     for name, variable in dataset.data_vars.items():
         per_entry = {SAMPLE, GENE} <= set(variable.dims)
@@ -93,7 +90,7 @@ def open_result(store: Any) -> xr.Dataset:
     dataset = _open(store)
     missing = [name for name in ("beta", "design") if name not in dataset]
     if missing:
-        msg = f"the store {store} is not the result of a fit: it has no variable {listed(missing)}"
+        msg = f"the store {store} is not the result of a fit: it has no variable {listing(missing)}"
         raise ValueError(msg)
     return dataset.load().drop_encoding()
 
@@ -127,16 +124,6 @@ def _not_counts(store: Any, what: str) -> str:
         f"{store} is {what}; read it with xdelnx.from_anndata({str(store)!r}), or convert it once to "
         f"gene-major chunks with `xdelnx convert {store} counts.zarr`"
     )
-
-
-def _check_dims(counts: xr.DataArray, name: str) -> None:
-    missing = [dim for dim in (SAMPLE, GENE) if dim not in counts.dims]
-    if missing:
-        msg = (
-            f"{name!r} has the dimensions {counts.dims}; needed are ({SAMPLE!r}, {GENE!r}). Missing: "
-            f"{listed(missing)}. Rename with dataset.rename(...) and write the store again"
-        )
-        raise ValueError(msg)
 
 
 def _block_width(counts: xr.DataArray) -> int:

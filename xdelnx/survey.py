@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from xdelnx.errors import XdelnxWarning
-from xdelnx.messages import fail, listing
+from xdelnx.messages import counted, fail, listing
 
 LOG_VALUES_BELOW = 30.0  # logarithms of counts stay below this; counts of a gene that matters do not
+SAME_TOTAL = 1e-5  # relative; library sizes differ by far more, sums of 32-bit CPM or TPM by less
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Survey:
     fractions: int  # non-zero counts that are not whole numbers
     largest: float
     offset_scale: np.ndarray  # (sample,) sum over expressed genes of the exponential of a per-gene offset
+    bad_offset: np.ndarray  # (gene,) how many NaN or infinite offsets
 
 
 def look(counts: np.ndarray, offset: np.ndarray | None = None) -> Survey:
@@ -36,13 +38,16 @@ def look(counts: np.ndarray, offset: np.ndarray | None = None) -> Survey:
     not_finite = none if whole else np.sum(~np.isfinite(counts), axis=0)
     negative = np.sum(counts < 0, axis=0) if counts.dtype.kind != "u" else none
     expressed = np.any(counts > 0, axis=0)
+    with np.errstate(invalid="ignore"):  # infinities of both signs; `checked` names them
+        totals = counts.sum(axis=1, dtype=np.float64)
     fractions = 0 if whole else int(np.sum(np.isfinite(counts) & (counts != np.floor(counts))))
     offset_scale = np.zeros(n_samples)
+    bad_offset = none
     if offset is not None:
-        _check_offset(offset)
+        bad_offset = np.sum(~np.isfinite(offset), axis=0)
         offset_scale = np.exp(offset[:, expressed]).sum(axis=1)
     return Survey(
-        totals=counts.sum(axis=1, dtype=np.float64),
+        totals=totals,
         expressed=expressed,
         negative=negative,
         not_finite=not_finite,
@@ -50,16 +55,8 @@ def look(counts: np.ndarray, offset: np.ndarray | None = None) -> Survey:
         fractions=fractions,
         largest=float(counts.max()) if counts.size else 0.0,
         offset_scale=offset_scale,
+        bad_offset=bad_offset,
     )
-
-
-def _check_offset(offset: np.ndarray) -> None:
-    bad = ~np.isfinite(offset)
-    if bad.any():
-        fail(
-            f"{bad.sum()} offsets of {bad.any(axis=0).sum()} genes are NaN or infinite; an offset is the natural "
-            "log of a positive scale"
-        )
 
 
 def join(surveys: Sequence[Survey]) -> Survey:
@@ -73,39 +70,58 @@ def join(surveys: Sequence[Survey]) -> Survey:
         fractions=sum(s.fractions for s in surveys),
         largest=max(s.largest for s in surveys),
         offset_scale=np.sum([s.offset_scale for s in surveys], axis=0),
+        bad_offset=np.concatenate([s.bad_offset for s in surveys]),
     )
 
 
 def checked(survey: Survey, genes: np.ndarray) -> Survey:
-    """Refuse what cannot be counts, and warn of what hardly is.
+    """Refuse what cannot be counts.
 
     Raises
     ------
     ValueError
-        Negative, NaN or infinite counts (which genes, how many), or not a single count.
+        Negative, NaN or infinite counts or offsets (which genes, how many), or not a single count.
     """
-    _refuse(
-        survey.not_finite,
-        genes,
-        "NaN or infinite",
-        "fill or drop them: a count that is missing is not a zero",
-    )
-    _refuse(survey.negative, genes, "negative", "pass raw counts, not centred or scaled values")
+    missing = "fill them in, or leave those genes or samples out: a count that is missing is not a zero"
+    _refuse(survey.not_finite, genes, "NaN or infinite counts", missing)
+    _refuse(survey.negative, genes, "negative counts", "pass raw counts, not centred or scaled values")
+    _refuse(survey.bad_offset, genes, "NaN or infinite offsets", "an offset is the natural log of a scale")
     if survey.non_zero == 0:
-        fail(f"every count of the {genes.size} genes is zero")
-    if survey.fractions > 0.5 * survey.non_zero and survey.largest < LOG_VALUES_BELOW:
-        share = survey.fractions / survey.non_zero
+        fail(f"every count of the {counted(genes.size, 'gene')} is zero")
+    return survey
+
+
+def with_warnings(survey: Survey) -> Survey:
+    """Warn of values that hardly are counts.
+
+    Not a part of `checked`: that runs in a task, and what a worker process warns of is seen by nobody.
+    """
+    doubt = _doubt(survey)
+    if doubt:
         warnings.warn(
-            f"these look like log-normalised values, not counts: {share:.0%} of the non-zero values are fractions "
-            f"and the largest is {survey.largest:.3g}. Pass raw counts (in AnnData often layers['counts']). If they "
-            "are counts, silence this with warnings.simplefilter('ignore', xdelnx.XdelnxWarning).",
+            f"these look like {doubt}. Pass raw counts (in AnnData often layers['counts']). If they are counts, "
+            "silence this with warnings.simplefilter('ignore', xdelnx.XdelnxWarning).",
             XdelnxWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return survey
+
+
+def _doubt(survey: Survey) -> str | None:
+    """What the values look like, if not like counts; fractions alone are what Salmon and kallisto give."""
+    if survey.fractions <= 0.5 * survey.non_zero:
+        return None
+    share = f"{survey.fractions / survey.non_zero:.0%} of the non-zero values are fractions"
+    if survey.largest < LOG_VALUES_BELOW:
+        return f"log-normalised values, not counts: {share} and the largest is {survey.largest:.3g}"
+    mean = survey.totals.mean()
+    if np.ptp(survey.totals) <= SAME_TOTAL * mean:
+        return f"normalised values, not counts: {share} and each sample adds up to {mean:.6g}"
+    return None
 
 
 def _refuse(how_many: np.ndarray, genes: np.ndarray, what: str, advice: str) -> None:
     if how_many.any():
         named = listing(genes[how_many > 0], limit=5)
-        fail(f"{how_many.sum()} counts are {what}, in {np.count_nonzero(how_many)} genes: {named}; {advice}")
+        where = counted(int(np.count_nonzero(how_many)), "gene")
+        fail(f"{what}: {how_many.sum():,}, in {where} ({named}); {advice}")

@@ -1,0 +1,68 @@
+"""Checks of counts and their names, the same wherever they come in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xdelnx.messages import fail, listing
+from xdelnx.schema import GENE, SAMPLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+_KINDS = {"b": "True and False", "c": "complex numbers", "m": "durations", "M": "dates"}
+_MAKE_UNIQUE = {GENE: "adata.var_names_make_unique()", SAMPLE: "adata.obs_names_make_unique()"}
+
+
+def check_dims(array: xr.DataArray, name: str) -> None:
+    """Raise ValueError unless the dimensions are sample and gene, in either order."""
+    missing = [dim for dim in (SAMPLE, GENE) if dim not in array.dims]
+    others = [str(dim) for dim in array.dims if dim not in (SAMPLE, GENE)]
+    if not missing and not others:
+        return
+    if not missing:
+        advice = f"select one entry of {listing(others)}, or sum over it"
+    elif len(others) >= len(missing):
+        advice = f"rename them by what they are, e.g. .rename({dict(zip(others, missing, strict=False))})"
+    else:
+        advice = f"{listing(missing)} is missing; select with a list, as .isel(gene=[0]), to keep a dimension"
+    found = ", ".join(map(repr, array.dims))
+    fail(f"{name!r} needs the dimensions {SAMPLE!r} and {GENE!r} and has ({found}); {advice}")
+
+
+def check_names(index: pd.Index, dim: str) -> None:
+    """Raise ValueError unless there are names along the dimension, each of them once."""
+    if len(index) == 0:
+        fail(f"there are no {dim}s: the dimension {dim!r} has length 0")
+    repeated = index[index.duplicated()].unique()
+    if repeated.size:
+        fail(
+            f"duplicate {dim} names: {listing(repeated, 5)}; give each {dim} a name of its own (in AnnData: "
+            f"{_MAKE_UNIQUE[dim]})"
+        )
+
+
+def check_numbers(array: xr.DataArray, name: str) -> None:
+    """Raise TypeError unless the counts are real numbers in a NumPy or Dask array."""
+    if array.dtype.kind not in "iuf":
+        kind = _KINDS.get(array.dtype.kind, "text or mixed objects")
+        advice = "" if array.dtype.kind in _KINDS else f"; convert it: ds[{name!r}].astype('int32')"
+        msg = f"{name!r} holds {kind} (dtype {array.dtype}), and counts are numbers{advice}"
+        raise TypeError(msg)
+    block = getattr(array.data, "_meta", array.data)  # what the chunks of a Dask array are
+    if not isinstance(block, np.ndarray):
+        kind = f"{type(block).__module__.split('.')[0]} {type(block).__name__}"
+        lazy = block is not array.data
+        advice = (
+            "map_blocks(lambda block: block.todense()) on its Dask array"
+            if lazy
+            else f"ds[{name!r}].as_numpy()"
+        )
+        msg = (
+            f"{name!r} is an array of another kind ({kind}); make it NumPy with {advice}, or keep sparse counts "
+            "in an AnnData: xdelnx.from_anndata makes each block of genes dense when it is needed"
+        )
+        raise TypeError(msg)
