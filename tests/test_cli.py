@@ -285,7 +285,7 @@ def test_a_store_that_is_no_fit(calls, store, tmp_path, capsys):
         (["simulate", "x.zarr", "--n-genes", "0"], 1, "error: n_genes must be at least 1"),
         (["convert", "absent.csv", "x.zarr"], 1, "error: there is nothing at absent.csv"),
         (["--version"], 0, __version__),
-        (["fit", "--help"], 0, "columns of the samples"),
+        (["fit", "--help"], 0, "what the counts may depend on"),
     ],
 )
 def test_exit_status(tmp_path, monkeypatch, capsys, words, status, message):

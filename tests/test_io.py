@@ -400,7 +400,7 @@ def test_integer_type_is_chosen_by_the_data(adata, tmp_path, largest, dtype):
 
 
 def test_fractional_counts_keep_their_type(adata, tmp_path):
-    adata.X = np.full((N, G), 0.25, dtype=np.float32)
+    adata.X = np.full((N, G), 40.25, dtype=np.float32) + np.arange(N, dtype=np.float32)[:, None]
     ds = convert(adata, tmp_path / "x.zarr")
     assert ds["counts"].dtype == np.float32
     np.testing.assert_array_equal(ds["counts"], adata.X)

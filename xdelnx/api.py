@@ -119,7 +119,9 @@ def fit(
     seen = settle(passes.survey(gene_blocks, table.genes))
     seen = with_warnings(seen) if compute else blocks.lazily(with_warnings, seen)
     factors = settle(_factors(size_factors, table, gene_blocks, seen))
-    scale = settle(blocks.lazily(passes.make_scale, factors, sample_offset, seen, entry_offset is not None))
+    scale = settle(
+        blocks.lazily(passes.make_scale, factors, sample_offset, plan.layout, seen, entry_offset is not None)
+    )
     options = AcrossGenes(
         residual_df=len(table.samples) - len(model.names),
         shrinkage=shrinkage,
@@ -194,7 +196,7 @@ def test(
     plan = _plan(model, questions, ridge=options["ridge"], cox_reid=options["cox_reid"], device=device)
     offset = options["offset"] if options["offset"] is not None else fit.get("offset")
     sample_offset, entry_offset, _ = inputs.as_offset(offset, table)
-    scale = blocks.lazily(passes.fitted_scale, fit["size_factor"].data, sample_offset)
+    scale = blocks.lazily(passes.fitted_scale, fit["size_factor"].data, sample_offset, plan.layout)
     result = passes.test(
         blocks.gene_blocks(table.array, entry_offset),
         plan,

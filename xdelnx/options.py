@@ -172,6 +172,18 @@ examples:
         help="what to test: last (the last term), none, or a contrast as in xdelnx test; may be given "
         "several times (default: last)",
     )
+    _add_model(add)
+    add.add_argument(
+        "--counts",
+        default="counts",
+        metavar="VARIABLE",
+        help="variable of COUNTS with the counts (default: %(default)s)",
+    )
+    _add_shared(add)
+    return add
+
+
+def _add_model(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--size-factors",
         default="normed_sum",
@@ -212,14 +224,6 @@ examples:
         default=0.0,
         help="penalty that draws coefficients to 0 (default: %(default)s, none)",
     )
-    add.add_argument(
-        "--counts",
-        default="counts",
-        metavar="VARIABLE",
-        help="variable of COUNTS with the counts (default: %(default)s)",
-    )
-    _add_shared(add)
-    return add
 
 
 def _add_test(commands: Any) -> argparse.ArgumentParser:
