@@ -31,7 +31,7 @@ FLOORS = {
     "basis": 20,
     "zeros": 20,
     "observations": 20,
-    "size_factors": 21,
+    "scaling": 21,
     "glm": 21,
     "dispersion": 22,
     "shrinkage": 22,
@@ -158,3 +158,15 @@ def test_names_of_the_package():
         assert getattr(xdelnx, name) is not None
     with pytest.raises(AttributeError, match=r"'fitt'; it has .*fit"):
         _ = xdelnx.fitt
+
+
+def test_public_names_are_not_hidden_by_modules():
+    """A module of the same name would take a function's place as soon as anything imports it."""
+    code = (
+        "import importlib, xdelnx as xd\n"
+        f"for module in {MODULES!r}:\n"
+        "    module == '__main__' or importlib.import_module(f'xdelnx.{module}')\n"
+        "functions = set(xd.__all__) - {'plot', '__version__'}\n"
+        "assert all(callable(getattr(xd, name)) for name in functions)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

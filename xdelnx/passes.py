@@ -19,7 +19,7 @@ from xdelnx import gathered, steps
 from xdelnx.basis import Layout
 from xdelnx.blocks import BLOCK_ENTRIES, Blocks, single_threaded_blas
 from xdelnx.messages import fail
-from xdelnx.size_factors import (
+from xdelnx.scaling import (
     log_ratios,
     median_factors,
     scale_to_unit_geometric_mean,
