@@ -1,18 +1,24 @@
-"""The design as the algorithms see it: kinds of samples and an orthonormal basis.
+"""The design as the algorithms see it: kinds of samples, groups of kinds, and an orthonormal rest.
 
 Samples that share a row of the design are one *kind*: they have the same mean up to their
 size factor, so a gene's mean takes one exponential a kind and its score one sum a kind.
-Coefficients are found in an orthonormal basis of the design's columns, so that the scale or
-centring of a covariate and the coding of a factor change nothing but rounding. Where there
-are as many kinds as coefficients, the basis is one indicator a kind, and every matrix of the
-fit is diagonal.
+
+The parameters are not the design's coefficients but a basis of the same space: one indicator for
+each *group* of kinds (the levels of the design's largest factor, or the kinds themselves where
+there are as many as coefficients), and for what is left columns that are orthonormal and
+orthogonal to the groups. The scale or centring of a covariate and the coding of a factor then
+change nothing but rounding, and between groups the information matrix is zero: its cost grows
+linearly with the levels of the largest factor.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+IN_SPAN = 1e-9  # of an indicator's length may lie outside of the design's columns, by rounding
 
 
 @dataclass(frozen=True)
@@ -22,18 +28,18 @@ class Basis:
     Parameters
     ----------
     rows
-        (kind, parameter). Orthonormal over samples, or one-hot.
+        (kind, parameter): indicators of the groups, then the orthonormal rest.
+    groups
+        Number of indicators.
     products
-        (kind, parameter (parameter + 1) / 2): lower triangle of the outer product of each row.
-    diagonal
-        Whether the rows are one-hot, so that the information is diagonal.
+        (kind, packed): what a kind adds to the packed information (`xdelnx.linear_kernels`).
     to_coefficients
         (coefficient, parameter): the design's coefficients from the parameters.
     """
 
     rows: np.ndarray
+    groups: int
     products: np.ndarray
-    diagonal: bool
     to_coefficients: np.ndarray
 
     @property
@@ -85,31 +91,22 @@ def basis_of(layout: Layout, columns: np.ndarray | None = None, *, dense: bool =
     columns
         (coefficient, parameter): the reduced design is the design times this. None: all of it.
     dense
-        Ask for the orthonormal basis even where one indicator a kind would do (a penalty is not diagonal).
+        No groups, the orthonormal basis alone (a penalty would fill the zeros between groups).
     """
     p = layout.design.shape[1]
     columns = np.eye(p) if columns is None else columns
     reduced = layout.design @ columns
-    weights = np.sqrt(layout.sizes)[:, None]
-    _, r = np.linalg.qr(reduced * weights)
-    distinct, group = _distinct(reduced)
-    if distinct.shape[0] == columns.shape[1] and not dense:
-        rows = np.eye(distinct.shape[0])[group] if distinct.size else reduced
-        to_coefficients = columns @ np.linalg.inv(distinct) if distinct.size else columns
-        return Basis(rows, _packed_products(rows), diagonal=True, to_coefficients=to_coefficients)
-    inverse = np.linalg.inv(r)
-    rows = reduced @ inverse
-    return Basis(rows, _packed_products(rows), diagonal=False, to_coefficients=columns @ inverse)
-
-
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows up to rounding (a rotated design's equal rows differ in their last digits)."""
-    if rows.shape[1] == 0:
-        return rows[:0], np.zeros(rows.shape[0], dtype=int)
-    size = np.abs(rows).max(axis=0)
-    keys = np.round(rows / np.where(size > 0, size, 1.0), 10) + 0.0
-    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return rows[first], group.reshape(-1)
+    sizes = layout.sizes[:, None]
+    size = np.sqrt(np.sum(sizes * reduced**2, axis=0))
+    scaled = reduced / np.where(size > 0.0, size, 1.0)
+    q, _ = np.linalg.qr(np.sqrt(sizes) * scaled)
+    group = np.zeros(0, dtype=int) if dense else _largest_grouping(layout, scaled, q)
+    indicators = np.eye(group.max() + 1)[group] if group.size else np.zeros((reduced.shape[0], 0))
+    rows = np.concatenate([indicators, _rest(indicators, q, layout.sizes)], axis=1)
+    to_reduced = np.linalg.lstsq(np.sqrt(sizes) * scaled, np.sqrt(sizes) * rows, rcond=None)[0]
+    to_reduced = to_reduced / np.where(size > 0.0, size, 1.0)[:, None]
+    groups = indicators.shape[1]
+    return Basis(rows, groups, _packed_products(rows, groups), columns @ to_reduced)
 
 
 def complement(weights: np.ndarray) -> np.ndarray:
@@ -119,6 +116,67 @@ def complement(weights: np.ndarray) -> np.ndarray:
     return full[:, q:p]
 
 
-def _packed_products(rows: np.ndarray) -> np.ndarray:
-    i, j = np.tril_indices(rows.shape[1])
-    return rows[:, i] * rows[:, j]
+def _largest_grouping(layout: Layout, scaled: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Group of each kind (kind,) for the most groups whose indicators the design spans; empty for none."""
+    best = np.zeros(0, dtype=int)
+    for group in [_distinct(scaled), *_factors(layout.design)]:
+        n_groups = group.max() + 1 if group.size else 0
+        larger = n_groups > (best.max() + 1 if best.size else 0)
+        if larger and n_groups <= q.shape[1] and _spans(q, group, layout.sizes):
+            best = group
+    return best
+
+
+def _distinct(rows: np.ndarray) -> np.ndarray:
+    """Which rows are the same up to rounding (a rotated design's differ in their last digits)."""
+    if rows.shape[1] == 0:
+        return np.zeros(0, dtype=int)
+    largest = np.abs(rows).max(axis=0)
+    keys = np.round(rows / np.where(largest > 0.0, largest, 1.0), 10) + 0.0
+    return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _factors(design: np.ndarray) -> Iterator[np.ndarray]:
+    """Groupings (kind,) by sets of 0/1 columns of which no two are 1 in the same kind: a factor's levels."""
+    sets: list[list[int]] = []
+    covered: list[np.ndarray] = []
+    for column in np.flatnonzero(((design == 0.0) | (design == 1.0)).all(axis=0)):
+        ones = design[:, column] == 1.0
+        if ones.all():
+            continue
+        for i, other in enumerate(covered):
+            if not (other & ones).any():
+                sets[i].append(column)
+                covered[i] = other | ones
+                break
+        else:
+            sets.append([column])
+            covered.append(ones)
+    for members in sets:
+        yield _distinct(design[:, members])
+
+
+def _spans(q: np.ndarray, group: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether the columns of q (weighted by the root of the sizes) span every group's indicator."""
+    roots = np.sqrt(sizes)[:, None]
+    indicators = roots * np.eye(group.max() + 1)[group]
+    outside = indicators - q @ (q.T @ indicators)
+    return bool((np.sum(outside**2, axis=0) <= IN_SPAN**2 * np.sum(indicators**2, axis=0)).all())
+
+
+def _rest(indicators: np.ndarray, q: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Columns (kind, rest), orthonormal over samples, that with the indicators span what q spans."""
+    roots = np.sqrt(sizes)[:, None]
+    rest = q.shape[1] - indicators.shape[1]
+    lengths = np.sqrt(sizes @ indicators)
+    unit = roots * indicators / lengths
+    within, _, _ = np.linalg.svd(q - unit @ (unit.T @ q), full_matrices=False)
+    return within[:, :rest] / roots
+
+
+def _packed_products(rows: np.ndarray, groups: int) -> np.ndarray:
+    """Diagonal, cross and lower triangle of the outer product of each row: (kind, packed)."""
+    indicators, rest = rows[:, :groups], rows[:, groups:]
+    i, j = np.tril_indices(rest.shape[1])
+    cross = (indicators[:, :, None] * rest[:, None, :]).reshape(rows.shape[0], -1)
+    return np.concatenate([indicators, cross, rest[:, i] * rest[:, j]], axis=1)

@@ -56,9 +56,12 @@ class Model:
     """A basis on a backend: from parameters to kinds and from sums by kind back to parameters."""
 
     def __init__(self, backend: Backend, basis: Basis, penalty: Penalty | None = None) -> None:
+        if penalty is not None and basis.groups:
+            msg = "a penalty fills the zeros between groups: build the basis with dense=True"
+            raise ValueError(msg)
         self.backend = backend
         self.xp = backend.xp
-        self.diagonal = basis.diagonal and penalty is None
+        self.groups = basis.groups
         self.size = basis.size
         self.rows = backend.asarray(basis.rows)
         self.products = backend.asarray(basis.products)
@@ -82,12 +85,10 @@ class Model:
         matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
         return score - b @ matrix + target[None, :]
 
-    def information(self, weight: Array, *, penalised: bool = True) -> Array:
-        """Information of each gene, diagonal (gene, parameter) or packed lower triangle."""
-        if self.diagonal:
-            return weight @ self.rows
+    def information(self, weight: Array) -> Array:
+        """Information of each gene, a packed arrow: (gene, packed)."""
         information = weight @ self.products
-        if self.penalty is None or not penalised:
+        if self.penalty is None:
             return information
         i, j = np.tril_indices(self.size)
         return information + self.backend.asarray(self.penalty.matrix[i, j])[None, :]
@@ -101,9 +102,7 @@ class Model:
 
     def solve(self, information: Array, rhs: Array) -> Array:
         """Solve the system of each gene: (gene, parameter)."""
-        if self.diagonal:
-            return rhs / self.xp.where(information > 0.0, information, self.xp.inf)
-        return self.backend.kernel("solve_packed")(information, rhs)
+        return self.backend.kernel("solve_arrow")(information, rhs, self.groups)
 
     def shortened(self, step: Array) -> Array:
         """Steps (gene, parameter), none of which moves a log mean by more than `LONGEST_STEP`."""
@@ -112,19 +111,12 @@ class Model:
 
     def quadratic_forms(self, information: Array, vectors: Array) -> Array:
         """``v' information^-1 v`` for rows v (q, parameter): (gene, q)."""
-        if self.diagonal:
-            inverse = 1.0 / self.xp.where(information > 0.0, information, self.xp.inf)
-            return inverse @ (vectors * vectors).T
-        return self.backend.kernel("quadratic_forms")(information, vectors)
+        return self.backend.kernel("quadratic_forms")(information, vectors, self.groups)
 
     def log_determinant(self, w1: Array, w2: Array, w3: Array) -> Array:
         """First and second derivative in theta of log det(information), without a penalty: (gene, 2)."""
-        i1, i2, i3 = (self.information(w, penalised=False) for w in (w1, w2, w3))
-        if not self.diagonal:
-            return self.backend.kernel("log_determinant_derivatives")(i1, i2, i3, self.size)
-        first = i2 / i1
-        second = 2.0 * i3 / i1 - first * first
-        return self.xp.stack([-self.xp.sum(first, axis=1), self.xp.sum(second, axis=1)], axis=1)
+        packed = w1 @ self.products, w2 @ self.products, w3 @ self.products
+        return self.backend.kernel("log_determinant_derivatives")(*packed, self.groups)
 
 
 def start_from_data(model: Model, observations: Observations, theta: Array) -> Array:

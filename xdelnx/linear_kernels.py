@@ -1,4 +1,13 @@
-"""Compiled algebra of small symmetric matrices, one a gene, as packed lower triangles (row by row)."""
+"""Compiled algebra of the information matrix of each gene, which has the shape of an arrow.
+
+The first D parameters are one indicator for each group of samples, the other r are covariates:
+
+    [ diagonal  cross ]      diagonal (D,)       between two groups there is nothing,
+    [  cross'   inner ]      cross (D, r)        inner (r, r), symmetric
+
+so that a solve costs D r^2 + r^3 and not (D + r)^3. D = 0 is an ordinary matrix, r = 0 a diagonal one.
+A gene's matrix is packed in a row: diagonal, cross by rows, lower triangle of inner by rows.
+"""
 
 from __future__ import annotations
 
@@ -10,105 +19,164 @@ from xdelnx.kernels import compiled
 
 
 @compiled
-def _cholesky(packed: np.ndarray, lower: np.ndarray) -> None:
-    """Cholesky factor; a pivot lost to rounding (a direction without information) becomes infinite."""
-    p = lower.shape[0]
-    for i in range(p):
+def _covariates(length: int, groups: int) -> int:
+    """Number r of covariates of a packed arrow of that length."""
+    r = 0
+    while groups + groups * r + r * (r + 1) // 2 < length:
+        r += 1
+    return r
+
+
+@compiled
+def _factor(packed: np.ndarray, ratio: np.ndarray, lower: np.ndarray) -> None:
+    """Eliminate the groups: ``ratio`` = cross / diagonal, ``lower`` = Cholesky factor of what is left of inner.
+
+    A direction without information (a pivot lost to rounding) gets an infinite pivot: no step along it.
+    """
+    groups, r = ratio.shape
+    inner = groups + groups * r
+    for d in range(groups):
+        for j in range(r):
+            ratio[d, j] = packed[groups + d * r + j] / packed[d] if packed[d] > 0.0 else 0.0
+    for i in range(r):
         for j in range(i + 1):
-            total = packed[i * (i + 1) // 2 + j]
+            total = packed[inner + i * (i + 1) // 2 + j]
+            for d in range(groups):
+                total -= packed[groups + d * r + i] * ratio[d, j]
             for k in range(j):
                 total -= lower[i, k] * lower[j, k]
             if i > j:
                 lower[i, j] = total / lower[j, j]
-            elif total > 1e-15 * packed[i * (i + 3) // 2]:
-                lower[i, i] = math.sqrt(total)
+            elif total <= 1e-15 * packed[inner + i * (i + 3) // 2]:
+                lower[i, i] = np.inf
             else:
-                lower[i, i] = np.inf if total <= 0.0 or total == total else np.nan
+                lower[i, i] = math.sqrt(total)
 
 
 @compiled
-def _forward(lower: np.ndarray, rhs: np.ndarray, out: np.ndarray) -> None:
-    for i in range(rhs.size):
-        total = rhs[i]
+def _reduce(ratio: np.ndarray, lower: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
+    """Eliminate the groups from a vector (D + r,) and forward-substitute the rest of it: (r,)."""
+    groups, r = ratio.shape
+    for i in range(r):
+        total = vector[groups + i]
+        for d in range(groups):
+            total -= ratio[d, i] * vector[d]
         for k in range(i):
             total -= lower[i, k] * out[k]
         out[i] = total / lower[i, i]
 
 
 @compiled
-def solve_packed(information: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """Solve each gene's system: (gene, p(p+1)/2) and (gene, p) give (gene, p)."""
-    p = rhs.shape[1]
-    lower = np.zeros((p, p))
-    half = np.empty(p)
+def solve_arrow(information: np.ndarray, rhs: np.ndarray, groups: int) -> np.ndarray:
+    """Solve each gene's system: (gene, packed) and (gene, D + r) give (gene, D + r)."""
+    r = rhs.shape[1] - groups
+    ratio, lower, half = np.empty((groups, r)), np.zeros((r, r)), np.empty(r)
     out = np.empty(rhs.shape)
     for g in range(rhs.shape[0]):
-        _cholesky(information[g], lower)
-        _forward(lower, rhs[g], half)
-        for i in range(p - 1, -1, -1):
+        _factor(information[g], ratio, lower)
+        _reduce(ratio, lower, rhs[g], half)
+        for i in range(r - 1, -1, -1):
             total = half[i]
-            for k in range(i + 1, p):
-                total -= lower[k, i] * out[g, k]
-            out[g, i] = total / lower[i, i]
+            for k in range(i + 1, r):
+                total -= lower[k, i] * out[g, groups + k]
+            out[g, groups + i] = total / lower[i, i]
+        for d in range(groups):
+            total = rhs[g, d] / information[g, d] if information[g, d] > 0.0 else 0.0
+            for j in range(r):
+                total -= ratio[d, j] * out[g, groups + j]
+            out[g, d] = total
     return out
 
 
 @compiled
-def quadratic_forms(information: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """``v' information^-1 v`` for each gene and each row of ``vectors`` (q, p): (gene, q)."""
-    p = vectors.shape[1]
-    lower = np.zeros((p, p))
-    half = np.empty(p)
+def quadratic_forms(information: np.ndarray, vectors: np.ndarray, groups: int) -> np.ndarray:
+    """``v' information^-1 v`` for each gene and each row of ``vectors`` (q, D + r): (gene, q)."""
+    r = vectors.shape[1] - groups
+    ratio, lower, half = np.empty((groups, r)), np.zeros((r, r)), np.empty(r)
     out = np.empty((information.shape[0], vectors.shape[0]))
     for g in range(information.shape[0]):
-        _cholesky(information[g], lower)
+        _factor(information[g], ratio, lower)
         for v in range(vectors.shape[0]):
-            _forward(lower, vectors[v], half)
+            _reduce(ratio, lower, vectors[v], half)
             total = 0.0
-            for i in range(p):
+            for d in range(groups):
+                if information[g, d] > 0.0:
+                    total += vectors[v, d] * vectors[v, d] / information[g, d]
+            for i in range(r):
                 total += half[i] * half[i]
             out[g, v] = total
     return out
 
 
 @compiled
-def log_determinant_derivatives(w1: np.ndarray, w2: np.ndarray, w3: np.ndarray, p: int) -> np.ndarray:
+def log_determinant_derivatives(w1: np.ndarray, w2: np.ndarray, w3: np.ndarray, groups: int) -> np.ndarray:
     """First and second derivative in theta of log det(information): (gene, 2).
 
-    The arguments are the packed information and the same with w^2 and w^3 for its weights.
+    The arguments are the packed information and the same with w^2 and w^3 for its weights. With
+    ``information = L L'``, the derivatives are traces of ``X = L^-1 M L^-T``, an arrow like M.
     """
-    lower = np.zeros((p, p))
-    root = np.empty((p, p))
-    column = np.empty(p)
+    r = _covariates(w1.shape[1], groups)
+    ratio, lower, inner, column = np.empty((groups, r)), np.zeros((r, r)), np.empty((r, r)), np.empty(r)
     out = np.empty((w1.shape[0], 2))
     for g in range(w1.shape[0]):
-        _cholesky(w1[g], lower)
-        second = 2.0 * _trace_of_solved(lower, w3[g], root, column)
-        first = _trace_of_solved(lower, w2[g], root, column)
-        for i in range(p):
-            for j in range(p):
-                second -= root[i, j] * root[i, j]
+        _factor(w1[g], ratio, lower)
+        third, _ = _whitened_sums(w1[g], w3[g], ratio, lower, inner, column)
+        first, squares = _whitened_sums(w1[g], w2[g], ratio, lower, inner, column)
         out[g, 0] = -first
-        out[g, 1] = second
+        out[g, 1] = 2.0 * third - squares
     return out
 
 
 @compiled
-def _trace_of_solved(lower: np.ndarray, packed: np.ndarray, root: np.ndarray, column: np.ndarray) -> float:
-    """Trace of L^-1 M L^-T, which is left in ``root``."""
-    p = lower.shape[0]
-    for j in range(p):
-        for i in range(p):
-            high, low = max(i, j), min(i, j)
-            column[i] = packed[high * (high + 1) // 2 + low]
-        _forward(lower, column, root[j])  # row j of (L^-1 M)' , M symmetric
-    for i in range(p):
-        for j in range(p):
-            column[j] = root[j, i]
-        _forward(lower, column, column)
-        for j in range(p):
-            root[j, i] = column[j]
-    total = 0.0
-    for i in range(p):
-        total += root[i, i]
-    return total
+def _whitened_sums(
+    w1: np.ndarray,
+    packed: np.ndarray,
+    ratio: np.ndarray,
+    lower: np.ndarray,
+    inner: np.ndarray,
+    column: np.ndarray,
+) -> tuple[float, float]:
+    """Trace and sum of squares of ``X = L^-1 M L^-T`` for a packed arrow M."""
+    groups, r = ratio.shape
+    trace, squares = 0.0, 0.0
+    _whitened_inner(packed, ratio, lower, inner)
+    for d in range(groups):
+        if w1[d] > 0.0:
+            share = packed[d] / w1[d]
+            trace += share
+            squares += share * share
+            for j in range(r):
+                total = packed[groups + d * r + j] - packed[d] * ratio[d, j]
+                for k in range(j):
+                    total -= lower[j, k] * column[k]
+                column[j] = total / lower[j, j]
+                squares += 2.0 * column[j] * column[j] / w1[d]
+    for i in range(r):
+        trace += inner[i, i]
+        for j in range(r):
+            squares += inner[i, j] * inner[i, j]
+    return trace, squares
+
+
+@compiled
+def _whitened_inner(packed: np.ndarray, ratio: np.ndarray, lower: np.ndarray, inner: np.ndarray) -> None:
+    """Inner part of X: the groups eliminated from both sides of M, then the Cholesky factor: (r, r)."""
+    groups, r = ratio.shape
+    for i in range(r):
+        for j in range(i + 1):
+            total = packed[groups + groups * r + i * (i + 1) // 2 + j]
+            for d in range(groups):
+                cross_i, cross_j = packed[groups + d * r + i], packed[groups + d * r + j]
+                total += ratio[d, i] * (packed[d] * ratio[d, j] - cross_j) - cross_i * ratio[d, j]
+            inner[i, j] = total
+            inner[j, i] = total
+    for _ in range(2):  # L^-1 from the left, twice with a transpose between: from both sides
+        for j in range(r):
+            for i in range(r):
+                total = inner[i, j]
+                for k in range(i):
+                    total -= lower[i, k] * inner[k, j]
+                inner[i, j] = total / lower[i, i]
+        for i in range(r):
+            for j in range(i):
+                inner[i, j], inner[j, i] = inner[j, i], inner[i, j]

@@ -140,9 +140,12 @@ def gather_nonzero(
     """
     values, s = np.empty(ends[-1]), np.empty(ends[-1])
     bounds = np.empty((columns.size, starts.size), dtype=np.int64)
-    at = ends[:-1].copy()
+    at = np.empty(columns.size, dtype=np.int64)  # loops instead of slices: those take seconds to compile
+    for c in range(columns.size):
+        at[c] = ends[c]
     for k in range(starts.size - 1):
-        bounds[:, k] = at
+        for c in range(columns.size):
+            bounds[c, k] = at[c]
         for i in range(starts[k], starts[k + 1]):
             row = block[order[i]]
             for c in range(columns.size):
@@ -151,5 +154,6 @@ def gather_nonzero(
                     values[at[c]] = value
                     s[at[c]] = scale[i]
                     at[c] += 1
-    bounds[:, starts.size - 1] = at
+    for c in range(columns.size):
+        bounds[c, starts.size - 1] = at[c]
     return values, s, bounds

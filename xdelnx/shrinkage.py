@@ -129,7 +129,9 @@ def _weighted_medians(ranks: np.ndarray, weights: np.ndarray, first: np.ndarray)
     Bisection over ranks, begun at the window before: the medians of neighbours are close.
     """
     out = np.empty(first.size, dtype=np.int64)
-    top = ranks.max()
+    top = 0
+    for j in range(ranks.size):
+        top = ranks[j] if ranks[j] > top else top
     half = 0.5 - 1e-12
     guess, reach = top // 2, max(top // 4, 1)
     for c in range(first.size):
@@ -205,23 +207,34 @@ def prior_log_likelihood(q: np.ndarray, d: float, log_scale: np.ndarray, d0: flo
 
 def _maximise(basis: np.ndarray, q: np.ndarray, d: float) -> tuple[np.ndarray, float]:
     """Newton's method on (spline coefficients, log d0); infinite d0 where the likelihood keeps rising."""
-    start = np.linalg.lstsq(basis, np.full(q.size, np.log(np.mean(q))), rcond=None)[0]
-    gamma, log_d0 = start, np.log(10.0)
-    value = prior_log_likelihood(q, d, basis @ gamma, np.exp(log_d0))
+    level = np.linalg.lstsq(basis, np.full(q.size, np.median(np.log(q))), rcond=None)[0]
+    point = np.append(level, np.log(10.0))
+    value = prior_log_likelihood(q, d, basis @ point[:-1], np.exp(point[-1]))
     for _ in range(MAX_ITERATIONS):
-        gradient, hessian = _derivatives(basis, q, d, gamma, np.exp(log_d0))
-        step = _ascent(gradient, hessian)
-        for _halving in range(40):
-            trial = np.append(gamma, log_d0) + step
-            reached = prior_log_likelihood(q, d, basis @ trial[:-1], np.exp(trial[-1]))
-            if reached >= value:
-                break
-            step = 0.5 * step
-        gain = reached - value
-        gamma, log_d0, value = trial[:-1], trial[-1], reached
-        if np.exp(log_d0) > INFINITE_DF or (gain < 1e-10 and np.abs(step).max() < 1e-8):
+        step = _ascent(basis, *_derivatives(basis, q, d, point[:-1], np.exp(point[-1])))
+        trial, reached = _line_search(basis, q, d, point, step, value)
+        moved, gain = np.abs(trial - point).max(), reached - value
+        point, value = trial, reached
+        if np.exp(point[-1]) > INFINITE_DF or (gain < 1e-8 and moved < 1e-8):
             break
-    return _finite_or_not(basis, q, d, gamma, float(np.exp(log_d0)), value)
+    return _finite_or_not(basis, q, d, point[:-1], float(np.exp(point[-1])), value)
+
+
+def _line_search(
+    basis: np.ndarray, q: np.ndarray, d: float, point: np.ndarray, step: np.ndarray, value: float
+) -> tuple[np.ndarray, float]:
+    """Halve the step until the likelihood does not fall; stay where no step of any length helps.
+
+    A step shorter than 1e-3 is taken whole: that near the maximum Newton's method converges, and the
+    gain is lost in the rounding of the sum.
+    """
+    near = np.abs(step).max() < 1e-3
+    for halvings in range(40):
+        trial = point + 0.5**halvings * step
+        reached = prior_log_likelihood(q, d, basis @ trial[:-1], np.exp(trial[-1]))
+        if near or reached >= value:
+            return trial, reached
+    return point, value
 
 
 def _finite_or_not(
@@ -242,12 +255,12 @@ def _finite_or_not(
     return gamma, d0
 
 
-def _ascent(gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-    """Newton step, with the eigenvalues of the Hessian made negative, and at most 3 long in log d0."""
+def _ascent(basis: np.ndarray, gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """Newton step, with the eigenvalues of the Hessian made negative, at most 2 long in log(scale) and log(d0)."""
     eigenvalues, vectors = np.linalg.eigh(-hessian)
     floor = 1e-8 * np.abs(eigenvalues).max()
     step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(eigenvalues), floor))
-    return step * min(1.0, 3.0 / max(abs(step[-1]), 1e-300))
+    return step * min(1.0, 2.0 / max(np.abs(basis @ step[:-1]).max(), abs(step[-1]), 1e-300))
 
 
 def _derivatives(

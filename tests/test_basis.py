@@ -1,0 +1,126 @@
+"""The basis spans the design, and the arrow-shaped algebra is that of ordinary matrices."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xdelnx import linear_kernels
+from xdelnx.basis import basis_of, complement, layout_of
+from xdelnx.design import build_design
+
+DONORS = 12
+
+
+@pytest.fixture(scope="module")
+def samples():
+    rng = np.random.default_rng(0)
+    n = 10 * DONORS
+    return pd.DataFrame(
+        {
+            "donor": pd.Categorical(np.repeat([f"d{i:02}" for i in range(DONORS)], 10)),
+            "condition": np.tile(["a", "b"], n // 2),
+            "dose": np.tile([0.0, 1.0, 2.5, 2.5, 7.0], n // 5),
+            "age": rng.normal(40, 10, n),
+        }
+    )
+
+
+# formula -> groups whose indicators the design spans, at most
+DESIGNS = {
+    "~ 1": 1,
+    "~ condition": 2,
+    "~ 0 + condition": 2,
+    "~ age": 0,
+    "~ donor + condition": DONORS,
+    "~ condition + donor": DONORS,
+    "~ donor * condition": 2 * DONORS,
+    "~ donor + condition + age": DONORS,
+    "~ condition * age": 2,
+    "~ donor + dose:condition": DONORS,
+    "~ C(donor, contr.sum) + condition": 2,  # the coding hides the donors' indicators, not the space
+}
+
+
+@pytest.mark.parametrize(("formula", "groups"), DESIGNS.items())
+def test_basis_spans_the_design(samples, formula, groups):
+    design = build_design(samples, formula).matrix
+    layout = layout_of(design)
+    basis = basis_of(layout)
+    assert basis.groups == groups
+    assert basis.size == design.shape[1]
+    # rounding of a least-squares solution with condition numbers up to about 1e3
+    np.testing.assert_allclose(layout.design @ basis.to_coefficients, basis.rows, atol=1e-11)
+    gram = basis.rows.T @ (layout.sizes[:, None] * basis.rows)
+    rest = basis.size - groups
+    np.testing.assert_allclose(gram[groups:, groups:], np.eye(rest), atol=1e-12)
+    np.testing.assert_allclose(gram[:groups, groups:], 0.0, atol=1e-11)
+
+
+def test_layout_puts_every_sample_into_its_kind(samples):
+    design = build_design(samples, "~ donor + condition").matrix
+    layout = layout_of(design)
+    kinds = np.repeat(np.arange(layout.sizes.size), layout.sizes)
+    np.testing.assert_array_equal(design[layout.order], layout.design[kinds])
+    assert layout.starts[-1] == len(samples)
+
+
+@pytest.mark.parametrize("formula", ["~ donor + condition", "~ condition * age", "~ donor + condition + age"])
+def test_reduced_basis_is_what_the_contrast_leaves(samples, formula):
+    model = build_design(samples, formula)
+    weights = np.zeros((1, len(model.names)))
+    weights[0, model.names.index("condition[T.b]")] = 1.0
+    layout = layout_of(model.matrix)
+    basis = basis_of(layout, complement(weights))
+    assert basis.size == len(model.names) - 1
+    np.testing.assert_allclose(weights @ basis.to_coefficients, 0.0, atol=1e-12)  # rounding
+    np.testing.assert_allclose(layout.design @ basis.to_coefficients, basis.rows, atol=1e-11)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("formula", [*DESIGNS])
+def test_arrow_algebra_is_that_of_matrices(samples, formula, dense):
+    basis = basis_of(layout_of(build_design(samples, formula).matrix), dense=dense)
+    rng = np.random.default_rng(1)
+    weight = rng.gamma(2.0, 1.0, (5, basis.rows.shape[0]))
+    information = weight @ basis.products
+    matrices = np.einsum("gk,ki,kj->gij", weight, basis.rows, basis.rows)
+    rhs = rng.normal(size=(5, basis.size))
+    vectors = rng.normal(size=(3, basis.size))
+    # condition numbers below 1e3: rounding of either side stays below 1e-11
+    np.testing.assert_allclose(
+        linear_kernels.solve_arrow(information, rhs, basis.groups),
+        np.linalg.solve(matrices, rhs[..., None])[..., 0],
+        rtol=1e-10,
+        atol=1e-11,
+    )
+    np.testing.assert_allclose(
+        linear_kernels.quadratic_forms(information, vectors, basis.groups),
+        np.einsum("vi,gij,vj->gv", vectors, np.linalg.inv(matrices), vectors),
+        rtol=1e-10,
+    )
+
+
+@pytest.mark.parametrize("formula", ["~ donor + condition", "~ condition * age", "~ age", "~ condition"])
+def test_log_determinant_derivatives_are_finite_differences(samples, formula):
+    basis = basis_of(layout_of(build_design(samples, formula).matrix))
+    mu = np.random.default_rng(2).gamma(2.0, 1.0, (4, basis.rows.shape[0]))
+
+    def weight(theta):
+        return mu / (1.0 + theta * mu)
+
+    def log_determinant(theta):
+        return np.linalg.slogdet(np.einsum("gk,ki,kj->gij", weight(theta), basis.rows, basis.rows))[1]
+
+    theta, step = 0.7, 1e-4
+    packed = [weight(theta) ** power @ basis.products for power in (1, 2, 3)]
+    derivatives = linear_kernels.log_determinant_derivatives(*packed, basis.groups)
+    up, here, down = (log_determinant(theta + shift) for shift in (step, 0.0, -step))
+    # central differences: step^2 in truncation; rounding 1e-14 / step^2 = 1e-6 in the second
+    np.testing.assert_allclose(derivatives[:, 0], (up - down) / (2 * step), rtol=1e-6)
+    np.testing.assert_allclose(derivatives[:, 1], (up - 2 * here + down) / step**2, rtol=1e-4)
+
+
+def test_a_direction_without_information_has_no_step():
+    information = np.array([[0.0, 4.0]])  # two groups, the first without any
+    step = linear_kernels.solve_arrow(information, np.array([[1.0, 2.0]]), 2)
+    np.testing.assert_array_equal(step, [[0.0, 0.5]])
