@@ -5,6 +5,7 @@ import pytest
 
 import xdelnx as xd
 from xdelnx import steps
+from xdelnx.status import Status
 from xdelnx.zeros import NODES, stand_ins
 
 
@@ -55,13 +56,15 @@ def test_both_paths_give_the_same_fit(monkeypatch, formula):
         "dispersion",
         "dispersion_trend",
         "ql_dispersion_shrunken",
-        "standard_error",
         "deviance",
     ):
         # sums of 600 terms in another order, through a convergence that squares its error
         np.testing.assert_allclose(sparse[name], dense[name], rtol=1e-9, err_msg=name)
-    for name in ("beta", "coef"):
-        np.testing.assert_allclose(sparse[name], dense[name], atol=1e-9, err_msg=name)
+    fitted = dense["status"] == Status.OK  # a coefficient at minus infinity ends wherever the iteration does
+    for name in ("beta", "standard_error"):
+        np.testing.assert_allclose(
+            sparse[name][fitted], dense[name][fitted], rtol=1e-9, atol=1e-9, err_msg=name
+        )
     # a difference of deviances of a few hundred: 1e-12 of those is left of a statistic near zero
     np.testing.assert_allclose(sparse["stat"], dense["stat"], rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(sparse["status"], dense["status"])

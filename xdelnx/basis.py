@@ -140,7 +140,7 @@ def _factors(design: np.ndarray) -> Iterator[np.ndarray]:
     """Groupings (kind,) by sets of 0/1 columns of which no two are 1 in the same kind: a factor's levels."""
     sets: list[list[int]] = []
     covered: list[np.ndarray] = []
-    for column in np.flatnonzero(((design == 0.0) | (design == 1.0)).all(axis=0)):
+    for column in map(int, np.flatnonzero(((design == 0.0) | (design == 1.0)).all(axis=0))):
         ones = design[:, column] == 1.0
         if ones.all():
             continue
