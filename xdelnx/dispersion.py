@@ -156,9 +156,10 @@ def _advance(
     )
     step = xp.clip(newton, -LONGEST_STEP, LONGEST_STEP)
     following = search.u + step
+    arrived = concave & (xp.abs(step) < LOG_TOLERANCE)  # a step of no length is not inside the bracket
     inside = (following > low) & (following < high)
-    following = xp.where(inside, following, 0.5 * (search.u + xp.where(rising, high, low)))
-    finished = (concave & (xp.abs(step) < LOG_TOLERANCE)) | (high - low < LOG_TOLERANCE)
+    following = xp.where(inside | arrived, following, 0.5 * (search.u + xp.where(rising, high, low)))
+    finished = arrived | (high - low < LOG_TOLERANCE)
     return _Search(search.rows, search.m, search.u, low, high), following, finished
 
 
