@@ -21,8 +21,8 @@ from xdelnx.gathered import AcrossGenes
 from xdelnx.inputs import Counts
 from xdelnx.labelled import fit_attributes, fit_dataset, history, test_dataset
 from xdelnx.messages import closest, counted, fail, listing
-from xdelnx.schema import COEFFICIENT, GENE, SAMPLE, annotate
 from xdelnx.scaling import METHODS
+from xdelnx.schema import COEFFICIENT, GENE, SAMPLE, annotate
 from xdelnx.steps import FitPlan, make_penalty, reduced_basis
 from xdelnx.stores import zarr_safe
 from xdelnx.survey import with_warnings

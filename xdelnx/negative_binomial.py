@@ -54,6 +54,23 @@ def unit_deviance(y: float, mu: float, theta: float) -> float:
 
 
 @register_jitable
+def deviance_of_count(y: float, theta: float) -> float:
+    """Part of ``unit_deviance(y, mu) - unit_deviance(0, mu)`` that holds no mean, for y > 0.
+
+    The other part is `deviance_of_mean`. Their sum cancels where counts are large: for small ones only.
+    """
+    if theta < POISSON_THETA:
+        return 2.0 * (y * math.log(y) - y)
+    return 2.0 * (y * math.log(y) - (y + 1.0 / theta) * math.log1p(theta * y))
+
+
+@register_jitable
+def deviance_of_mean(y: float, mu: float, theta: float) -> float:
+    """Part of ``unit_deviance(y, mu) - unit_deviance(0, mu)`` that holds the mean."""
+    return -2.0 * y * math.log(mu if theta < POISSON_THETA else mu / (1.0 + theta * mu))
+
+
+@register_jitable
 def start_terms(y: float, scale: float, rate: float, theta: float) -> tuple[float, float]:
     """Weight and weighted working response, as log of the mean at scale 1, of a first least-squares step.
 

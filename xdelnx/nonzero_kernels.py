@@ -6,10 +6,21 @@ The counts ``values`` and their samples' scale ``s`` are one flat array each, by
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from xdelnx.kernels import SMALLEST_MEAN, compiled
-from xdelnx.negative_binomial import dispersion_cross_part, score_weight, start_terms, unit_deviance
+from xdelnx.negative_binomial import (
+    deviance_of_count,
+    deviance_of_mean,
+    dispersion_cross_part,
+    score_weight,
+    start_terms,
+    unit_deviance,
+)
+
+TABLED_COUNTS = 32  # smaller counts have their terms without the mean from a table, one a gene
 
 
 @compiled
@@ -58,12 +69,18 @@ def deviance_differences(
 ) -> np.ndarray:
     """What the counts add to the deviance of zeros: (active,)."""
     deviance = np.empty(rows.size)
+    of_count = np.zeros(TABLED_COUNTS)
     for a in range(rows.size):
         total = 0.0
+        for y in range(1, TABLED_COUNTS):
+            of_count[y] = deviance_of_count(float(y), theta[a])
         for k in range(m.shape[1]):
             for i in range(bounds[rows[a], k], bounds[rows[a], k + 1]):
-                mu = m[a, k] * s[i]
-                total += unit_deviance(values[i], mu, theta[a]) - unit_deviance(0.0, mu, theta[a])
+                y, mu = values[i], m[a, k] * s[i]
+                if y < TABLED_COUNTS and y == math.floor(y):
+                    total += of_count[int(y)] + deviance_of_mean(y, mu, theta[a])
+                else:
+                    total += unit_deviance(y, mu, theta[a]) - unit_deviance(0.0, mu, theta[a])
         deviance[a] = total
     return deviance
 
