@@ -1,0 +1,80 @@
+"""Shared by all tests: where compiled code is kept, how hypothesis runs, and a few small problems.
+
+Numba's cache on disk does not notice a change in a function that a kernel calls. So the tests keep
+theirs under a name that changes with the sources; it has to be set before Numba is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+_COMPILED = [
+    *(ROOT / "xdelnx").glob("*kernels.py"),
+    *(ROOT / "xdelnx" / f"{m}.py" for m in ("negative_binomial", "shrinkage")),
+]
+_DIGEST = hashlib.sha256(b"".join(source.read_bytes() for source in sorted(_COMPILED))).hexdigest()[:16]
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".cache" / "numba" / _DIGEST)
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+# The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Counts and a design as the algorithms take them; genes in rows, samples ordered by kind."""
+
+    design: np.ndarray  # (sample, coefficient), in the caller's order
+    layout: Any
+    basis: Any
+    model: Any
+    observations: Any
+
+    def beta(self, b: np.ndarray) -> np.ndarray:
+        """Coefficients (gene, coefficient) of the design from the parameters of the basis."""
+        return b @ self.basis.to_coefficients.T
+
+    def deviance(self, b: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        return self.observations.deviance(self.model.mean(b), theta, np.arange(theta.size))
+
+
+@pytest.fixture(scope="session")
+def make_problem():
+    """Function of counts (gene, sample), design (sample, coefficient) and scale (sample,) or (gene, sample)."""
+    from xdelnx.backend import CPU
+    from xdelnx.basis import basis_of, layout_of
+    from xdelnx.glm import Model
+    from xdelnx.observations import DenseObservations
+    from xdelnx.steps import make_penalty
+
+    def make(counts, design, scale=None, *, dense=False, ridge=None, backend=CPU):
+        counts, design = np.atleast_2d(np.asarray(counts, float)), np.asarray(design, float)
+        scale = np.ones(counts.shape[1]) if scale is None else np.asarray(scale, float)
+        layout = layout_of(design)
+        basis = basis_of(layout, dense=dense or ridge is not None)
+        model = Model(backend, basis, make_penalty(basis, ridge, design.shape[0]))
+        y = np.ascontiguousarray(counts[:, layout.order])
+        by_kind = np.ascontiguousarray(np.atleast_2d(scale)[:, layout.order])
+        arrays = (backend.asarray(values) for values in (y, by_kind, np.ones((1, y.shape[1]))))
+        observations = DenseObservations(backend, *arrays, layout.starts)
+        return Problem(design, layout, basis, model, observations)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bulk():
+    """16 samples of two conditions, two batches and a covariate; 400 genes, some without a count."""
+    from xdelnx import simulate
+
+    return simulate(16, 400, n_batches=2, covariate="age", seed=3)
