@@ -19,7 +19,7 @@ from xdelnx.observations import Observations
 Array = Any
 
 # Newton decrement (the deviance still to gain) at which the last step is taken; that step squares the error.
-DECREMENT = 1e-9
+DECREMENT = 1e-10
 MAX_ITERATIONS = 100
 LARGEST_LOG_MEAN = 300.0
 # No step moves a log mean further. From far above the counts a full step could end where every mean, and
