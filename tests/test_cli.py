@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import shlex
 import subprocess
 import sys
 import types
@@ -13,10 +14,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import xdelnx as xd
 from xdelnx import __version__
+from xdelnx.blocks import DEVICES
 from xdelnx.cli import main
 from xdelnx.options import parser
-from xdelnx.stores import open_counts
+from xdelnx.stores import open_counts, write_store
 
 COMMANDS = {
     # command: (module, function, arguments that are positional on the command line or have no option)
@@ -44,21 +47,42 @@ def store(tmp_path):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_the_arguments(command):
     module, name, left_out = COMMANDS[command]
-    pytest.importorskip(module, exc_type=ModuleNotFoundError)
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
     actions = {a.dest: a for a in subparsers()[command]._actions if a.option_strings}
     assert set(actions) - COMMON == set(parameters) - left_out - COMMON
     for dest, action in actions.items():
         assert f"--{dest.replace('_', '-')}" in action.option_strings or dest == "help"
-        # None stands for a default that a word on the command line cannot say ("last")
-        if dest in parameters and action.default is not None and not action.required:
+        if dest in parameters and not action.required:
             default = parameters[dest].default
-            assert action.default == (list(default) if isinstance(default, tuple) else default)
+            # an option that may be given several times starts as None
+            expected = {"last": None}.get(default, default) if dest == "contrasts" else default
+            assert action.default == (list(expected) if isinstance(expected, tuple) else expected)
+
+
+def test_devices_are_those_there_are():
+    for command in ("fit", "test"):
+        device = next(action for action in subparsers()[command]._actions if action.dest == "device")
+        assert tuple(device.choices) == DEVICES
 
 
 def test_every_option_has_help():
     for command in subparsers().values():
-        assert all(action.help for action in command._actions)
+        assert command.description
+        assert command.epilog.startswith("example")
+        for action in command._actions:
+            assert action.help
+            # what happens without an option is said where it is not plain
+            plain = (
+                action.required or action.nargs == 0 or not action.option_strings or action.dest == "table"
+            )
+            assert plain or "default" in action.help or action.default is None
+
+
+def test_help_gives_examples_that_parse():
+    for command in subparsers().values():
+        for line in command.epilog.splitlines()[1:]:
+            if line.strip():
+                parser().parse_args(shlex.split(line)[1:])
 
 
 def test_simulate(store):
@@ -104,6 +128,167 @@ def test_convert_tables(tmp_path):
     paths = [str(tmp_path / name) for name in ("c.csv", "c.zarr", "o.tsv")]
     assert main(["convert", *paths[:2], "--samples", paths[2]]) == 0
     assert open_counts(paths[1])["KO"].values.tolist() == [False, True]
+
+
+# ---------------------------------------------------------------- the whole way
+
+
+def walk(folder, scheduler):
+    """Simulate, fit and test on a scheduler, with tables; give what was written."""
+    paths = {
+        name: str(folder / name)
+        for name in ("counts.zarr", "fit.zarr", "test.zarr", "fit.csv", "test.tsv.gz")
+    }
+    there = ["--scheduler", scheduler]
+    size = ["--n-samples", "9", "--n-genes", "300", "--levels", "A,B,C", "--n-batches", "2", "--chunks", "90"]
+    assert main(["simulate", paths["counts.zarr"], *size, *there]) == 0
+    fit = [
+        "fit",
+        paths["counts.zarr"],
+        paths["fit.zarr"],
+        "--design",
+        "~ batch + condition",
+        "--table",
+        paths["fit.csv"],
+    ]
+    assert main([*fit, "--reference", "condition=B", *there]) == 0
+    test = [
+        "test",
+        paths["counts.zarr"],
+        paths["fit.zarr"],
+        paths["test.zarr"],
+        "--table",
+        paths["test.tsv.gz"],
+    ]
+    question = ["--contrast", "condition[T.A] - condition[T.C]", "--contrast", "condition"]
+    assert main([*test, *question, *there]) == 0
+    assert sorted(os.listdir(folder)) == sorted(paths)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def in_python(tmp_path_factory):
+    """The same in Python, in the same blocks: fit and tests."""
+    path = tmp_path_factory.mktemp("python") / "counts.zarr"
+    write_store(xd.simulate(9, 300, levels=("A", "B", "C"), n_batches=2), path)
+    ds = open_counts(path)
+    fit = xd.fit(ds, "~ batch + condition", reference={"condition": "B"})
+    return fit, xd.test(ds, fit, ["condition[T.A] - condition[T.C]", "condition"])
+
+
+def assert_same(paths, in_python):
+    """Stores and tables hold what the functions return; 1e-12 is for sums that BLAS may order otherwise."""
+    for name, expected in zip(("fit.zarr", "test.zarr"), in_python, strict=True):
+        with xr.open_zarr(paths[name]) as found:
+            xr.testing.assert_allclose(found.load(), expected, rtol=1e-12)
+            assert found.attrs.keys() == expected.attrs.keys()
+    for name, result in zip(("fit.csv", "test.tsv.gz"), in_python, strict=True):
+        table = pd.read_csv(paths[name], sep="\t" if "tsv" in name else ",")
+        labels = list(result["contrast"].values)
+        assert list(table["contrast"].unique()) == labels
+        for label in labels:
+            rows = table[table["contrast"] == label].drop(columns="contrast").reset_index(drop=True)
+            pd.testing.assert_frame_equal(rows, xd.top_table(result, label), rtol=1e-12, check_dtype=False)
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes", "synchronous"])
+def test_the_whole_way(tmp_path, in_python, scheduler, capsys):
+    assert_same(walk(tmp_path, scheduler), in_python)
+    err = capsys.readouterr().err
+    assert "fitting ~ batch + condition to 9 samples x 300 genes in 16 blocks" in err
+    assert "tested genes at a false discovery rate of 5 %" in err
+    assert "all_zero" in err
+
+
+def test_the_whole_way_on_a_cluster(tmp_path, in_python):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        assert_same(walk(tmp_path, cluster.scheduler_address), in_python)
+
+
+def test_every_option_of_a_fit(tmp_path, store):
+    """The options reach the function: the same words in Python give the same."""
+    ds = open_counts(store).assign(size=("sample", np.linspace(0.5, 2.0, 8)), depth=("sample", np.zeros(8)))
+    write_store(ds, tmp_path / "sized.zarr")
+    words = (
+        "--design '~ KO' --reference KO=True --contrasts 'KO[T.False]' --size-factors size --offset depth "
+        "--overdispersion 0.2 --no-shrinkage --no-cox-reid --ridge 0.5 --device cpu"
+    )
+    arguments = ["fit", str(tmp_path / "sized.zarr"), str(tmp_path / "fit.zarr"), *shlex.split(words)]
+    assert main(arguments) == 0
+    expected = xd.fit(
+        ds,
+        "~ KO",
+        reference={"KO": "True"},
+        contrasts="KO[T.False]",
+        size_factors="size",
+        offset="depth",
+        overdispersion=0.2,
+        shrinkage=False,
+        cox_reid=False,
+        ridge=0.5,
+        device="cpu",
+    )
+    with xr.open_zarr(tmp_path / "fit.zarr") as found:
+        xr.testing.assert_equal(found.load(), expected)
+        assert found.attrs["options"] == expected.attrs["options"]
+
+
+def broken(store, path, value):
+    ds = open_counts(store).load()
+    counts = ds["counts"].values.astype(float)
+    counts[2, 5] = value
+    ds["counts"] = (("sample", "gene"), counts)
+    write_store(ds, path)
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_a_failed_fit_leaves_nothing(tmp_path, store, capsys, scheduler):
+    broken(store, tmp_path / "broken.zarr", -1.0)
+    before = sorted(os.listdir(tmp_path))
+    fit = [
+        "fit",
+        str(tmp_path / "broken.zarr"),
+        str(tmp_path / "fit.zarr"),
+        "--table",
+        str(tmp_path / "genes.csv"),
+    ]
+    assert main([*fit, "--design", "~ KO", "--scheduler", scheduler]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        "xdelnx: error: negative counts: 1, in 1 gene (g5); pass raw counts, not centred or scaled values"
+    )
+    assert main([*fit, "--design", "~ K"]) == 1
+    assert "'K', which is not a column of the samples; did you mean 'KO'?" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_failed_test_leaves_nothing(tmp_path, store, capsys):
+    fit, test = str(tmp_path / "fit.zarr"), str(tmp_path / "test.zarr")
+    assert main(["fit", str(store), fit, "--design", "~ KO"]) == 0
+    before = sorted(os.listdir(tmp_path))
+    for words, message in (
+        (
+            ["--contrast", "KO[T.true]"],
+            "'KO[T.true]' is not a coefficient of the design; did you mean 'KO[T.True]'?",
+        ),
+        (["--contrast", "0 * KO[T.True]"], "is zero for every coefficient"),
+        (["--contrast", "KO[T.True]", "--reduced", "~ 1"], "say what to test twice; give one of them"),
+    ):
+        assert main(["test", str(store), fit, test, *words, "--table", str(tmp_path / "t.csv")]) == 1
+        assert message in capsys.readouterr().err
+        assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.filterwarnings("default::xdelnx.XdelnxWarning")
+def test_a_warning_is_a_line_and_no_failure(tmp_path, store, capsys):
+    ds = open_counts(store).load()
+    write_store(ds.assign(counts=np.log1p(ds["counts"])), tmp_path / "logs.zarr")
+    assert main(["fit", str(tmp_path / "logs.zarr"), str(tmp_path / "fit.zarr"), "--design", "~ KO"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert (
+        sum(line.startswith("xdelnx: warning: these look like log-normalised values") for line in lines) == 1
+    )
 
 
 # ---------------------------------------------------------------- fit and test, the functions replaced
@@ -347,11 +532,6 @@ def test_help_loads_nothing_heavy():
 
 
 # ---------------------------------------------------------------- schedulers
-
-
-def test_processes(tmp_path):
-    options = ["--n-samples", "4", "--n-genes", "600", "--chunks", "100", "--scheduler", "processes"]
-    assert main(["simulate", str(tmp_path / "x.zarr"), *options]) == 0
 
 
 def test_bar_on_a_terminal(tmp_path, monkeypatch, capsys):

@@ -108,6 +108,8 @@ def fit(
     """
     device = blocks.resolve_device(device)
     table = inputs.as_counts(data, counts)
+    if isinstance(design, str):
+        inputs.check_columns(design, table)
     model = build_design(table.samples, design, reference=reference)
     questions = _questions(model, contrasts, table)
     dispersion = inputs.as_overdispersion(overdispersion, table)

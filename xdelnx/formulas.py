@@ -31,10 +31,7 @@ CODINGS = (
     *(f"contr.{name}" for name in ("treatment", "SAS", "sum", "helmert", "diff", "poly")),
     *("Treatment", "Sum", "Helmert", "Diff", "Poly"),
 )
-NO_COLUMNS = (
-    "there are none: add them as variables along 'sample', e.g. ds['condition'] = ('sample', labels) (or are the "
-    "names of the dimensions 'sample' and 'gene' swapped?)"
-)
+NO_COLUMNS = "there are none: add them as variables along 'sample', e.g. ds['condition'] = ('sample', labels)"
 MAX_TERMS = 10_000
 MAX_POWER = 10
 MAX_SPLINE = 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +134,21 @@ def _column(variable: xr.Variable) -> Any:
         values = values.astype(object)
     levels = variable.attrs.get("categories")
     return values if levels is None else pd.Categorical(values, categories=list(levels))
+
+
+def check_columns(formula: str, data: Counts) -> None:
+    """Raise ValueError if a formula names a variable of the data that does not lie along the samples."""
+    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", formula)
+    names = re.findall(r"[^\W\d][\w.]*\b(?!\s*\()", unquoted)
+    for name in names:
+        if name in data.samples or name not in data.dataset.variables:
+            continue
+        dims = data.dataset[name].dims
+        hint = "; are the names of 'sample' and 'gene' swapped?" if dims == (GENE,) else ""
+        fail(
+            f"the formula {formula!r} names {name!r}, which lies along {listing(map(repr, dims))} and not along "
+            f"{SAMPLE!r}{hint}"
+        )
 
 
 def numeric_variable(data: Counts, name: str, what: str) -> xr.DataArray:

@@ -1,0 +1,677 @@
+"""Whatever cannot be fitted is refused with words that say what is wrong, what was received and what to do.
+
+One table: what the user does, the class of the error, and words that its message must have. Every entry
+also checks that the data is as it was and that no file was written.
+"""
+
+import os
+import pickle
+import warnings
+from pathlib import Path
+
+import anndata as ad
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import xarray as xr
+
+import xdelnx as xd
+from xdelnx.api import size_factors  # the module of that name is no verb
+from xdelnx.io import convert, open_counts, write_store
+
+N, G = 8, 30
+
+
+def make():
+    rng = np.random.default_rng(0)
+    ds = xr.Dataset(
+        {"counts": (("sample", "gene"), rng.poisson(20.0, (N, G)).astype(float))},
+        {"sample": [f"s{i}" for i in range(N)], "gene": [f"g{i}" for i in range(G)]},
+    )
+    ds["condition"] = ("sample", np.repeat(["A", "B"], N // 2).astype(object))
+    ds["batch"] = ("sample", np.tile(["x", "y"], N // 2).astype(object))
+    ds["age"] = ("sample", rng.normal(50.0, 10.0, N))
+    ds["length"] = ("gene", np.full(G, 1000.0))
+    return ds
+
+
+DS = make()
+SAMPLES, GENES = list(DS["sample"].values), list(DS["gene"].values)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return xd.fit(DS, "~ condition")
+
+
+def with_counts(value, sample=2, gene=(3, 7)):
+    """The data with some counts replaced."""
+    ds = DS.copy(deep=True)
+    ds["counts"].values[sample, list(gene)] = value
+    return ds
+
+
+def chunked(ds):
+    return ds.assign(counts=ds["counts"].chunk(sample=3, gene=7))
+
+
+def counts_as(array):
+    return DS.assign(counts=(("sample", "gene"), array))
+
+
+class Duck:
+    """An array that is neither NumPy's nor Dask's, as pydata/sparse has them."""
+
+    shape, ndim, dtype = (N, G), 2, np.dtype(float)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return NotImplemented
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return NotImplemented
+
+    def transpose(self, *axes):
+        return self
+
+
+def fit(design="~ condition", ds=DS, **options):
+    return lambda: xd.fit(ds, design, **options)
+
+
+def fit_data(ds):
+    return lambda: xd.fit(ds, "~ condition")
+
+
+NEGATIVE = "negative counts: 2, in 2 genes (g3, g7); pass raw counts"
+MISSING = "NaN or infinite counts: 2, in 2 genes (g3, g7); fill them in, or leave those genes or samples out"
+NO_COLUMNS = (
+    "'condition', which is not a column of the samples; there are none: add them as variables along 'sample'"
+)
+SWAPPED = "names 'condition', which lies along 'gene' and not along 'sample'; are the names of 'sample' and"
+COEFFICIENTS = "'condition[T.C]' is not a coefficient of the design; did you mean 'condition[T.B]'?"
+LOST = DS.drop_vars(["sample", "gene"])
+
+# what the user does: (call, class of the error, words of its message)
+TABLE = {
+    # ---- counts that are none
+    "negative": (fit_data(with_counts(-3.0)), ValueError, NEGATIVE),
+    "NaN": (fit_data(with_counts(np.nan)), ValueError, MISSING),
+    "infinite": (fit_data(with_counts([np.inf, -np.inf])), ValueError, MISSING),
+    "negative, integers": (
+        fit_data(counts_as(with_counts(-3)["counts"].values.astype(int))),
+        ValueError,
+        NEGATIVE,
+    ),
+    "negative, in chunks": (fit_data(chunked(with_counts(-3.0))), ValueError, NEGATIVE),
+    "NaN, in chunks": (fit_data(chunked(with_counts(np.nan))), ValueError, MISSING),
+    "all zero": (
+        fit_data(DS.assign(counts=0 * DS["counts"])),
+        ValueError,
+        "every count of the 30 genes is zero",
+    ),
+    "negative, size factors": (lambda: size_factors(with_counts(-3.0)), ValueError, NEGATIVE),
+    # ---- counts of another type
+    "text": (
+        fit_data(counts_as(DS["counts"].values.astype(str))),
+        TypeError,
+        "'counts' holds text or mixed objects",
+    ),
+    "objects": (fit_data(counts_as(DS["counts"].values.astype(object))), TypeError, ".astype('int32')"),
+    "booleans": (fit_data(counts_as(DS["counts"].values > 20)), TypeError, "'counts' holds True and False"),
+    "complex": (fit_data(counts_as(DS["counts"].values + 1j)), TypeError, "'counts' holds complex numbers"),
+    "dates": (fit_data(counts_as(DS["counts"].values.astype("M8[ns]"))), TypeError, "'counts' holds dates"),
+    "sparse": (fit_data(counts_as(Duck())), TypeError, "Duck); make it NumPy with ds['counts'].as_numpy()"),
+    "sparse chunks": (
+        fit_data(counts_as(da.from_array(DS["counts"].values, (N, 5)).map_blocks(sp.csr_matrix))),
+        TypeError,
+        "(scipy csr_matrix); make it NumPy with map_blocks",
+    ),
+    # ---- data of another type
+    "a path": (
+        fit_data("counts.zarr"),
+        TypeError,
+        "received str; open a store of counts with xdelnx.open_counts('c",
+    ),
+    "a Path": (fit_data(Path("counts.zarr")), TypeError, "xdelnx.open_counts('counts.zarr')"),
+    "a path of nothing": (fit_data("cells.h5ad"), FileNotFoundError, "there is nothing at cells.h5ad"),
+    "a matrix": (
+        fit_data(DS["counts"].values),
+        TypeError,
+        "received ndarray; make a Dataset of a matrix y with",
+    ),
+    "a sparse matrix": (
+        fit_data(sp.csr_matrix(DS["counts"].values)),
+        TypeError,
+        "received csr_matrix; make a Dataset",
+    ),
+    "a table": (fit_data(DS["counts"].to_pandas()), TypeError, "received DataFrame; make a Dataset"),
+    "nothing": (fit_data(None), TypeError, "received NoneType"),
+    # ---- dimensions and names
+    "misnamed dimensions": (
+        fit_data(DS.rename(sample="cell", gene="feature")),
+        ValueError,
+        "has ('cell', 'feature'); rename them by what they are, e.g. .rename({'cell': 'sample', 'feature': 'gene'})",
+    ),
+    "one misnamed": (fit_data(DS.rename(gene="feature")), ValueError, ".rename({'feature': 'gene'})"),
+    "a dimension lost": (
+        fit_data(DS.isel(gene=3)),
+        ValueError,
+        "gene is missing; select with a list, as .isel(gene=",
+    ),
+    "a dimension more": (
+        fit_data(DS.expand_dims(layer=2)),
+        ValueError,
+        "select one entry of layer, or sum over it",
+    ),
+    "swapped names": (fit_data(DS.rename(sample="gene", gene="sample")), ValueError, SWAPPED),
+    "no metadata": (fit_data(DS["counts"]), ValueError, NO_COLUMNS),
+    "no labels": (fit_data(LOST["counts"]), ValueError, NO_COLUMNS),
+    "duplicate genes": (
+        fit_data(DS.assign_coords(gene=["TBCE", "TBCE", *GENES[2:]])),
+        ValueError,
+        "duplicate gene names: TBCE; give each gene a name of its own (in AnnData: adata.var_names_make_unique())",
+    ),
+    "duplicate samples": (
+        fit_data(DS.assign_coords(sample=["a"] * N)),
+        ValueError,
+        "duplicate sample names: a; give",
+    ),
+    "another variable": (
+        fit_data(DS.rename(counts="Counts")),
+        ValueError,
+        "did you mean 'Counts'? variables: Counts",
+    ),
+    "no such variable": (
+        fit(counts="umi"),
+        ValueError,
+        "no variable 'umi' in the data; variables: counts, condition",
+    ),
+    "not counts": (fit(counts="age"), ValueError, "'age' needs the dimensions 'sample' and 'gene'"),
+    "no name": (
+        fit(counts=None),
+        TypeError,
+        "counts is the name of the variable that holds them, received None",
+    ),
+    "a layer": (
+        lambda: xd.fit(anndata_of(DS), "~ condition", counts="raw"),
+        ValueError,
+        "pass xdelnx.from_anndata(adata, layer='raw')",
+    ),
+    # ---- sizes
+    "no genes": (
+        fit_data(DS.isel(gene=[])),
+        ValueError,
+        "there are no genes: the dimension 'gene' has length 0",
+    ),
+    "no samples": (fit_data(DS.isel(sample=[])), ValueError, "there are no samples"),
+    "one sample": (
+        fit_data(DS.isel(sample=[0])),
+        ValueError,
+        "there is one sample: a fit needs at least two",
+    ),
+    "two samples": (fit_data(DS.isel(sample=[0, 4])), ValueError, "leaves no residual degrees of freedom"),
+    "a sample each": (
+        fit("~ age", ds=DS.isel(sample=[0, 4])),
+        ValueError,
+        "at least 2 coefficients from 2 samples",
+    ),
+    # ---- designs
+    "absent column": (
+        fit("~ conditon"),
+        ValueError,
+        "did you mean 'condition'? columns of the samples: condition, ",
+    ),
+    "column elsewhere": (
+        fit("~ length"),
+        ValueError,
+        "'length', which lies along 'gene' and not along 'sample'",
+    ),
+    "absent level": (
+        fit_data(DS.isel(sample=slice(4))),
+        ValueError,
+        "nothing to compare: every sample has condition",
+    ),
+    "NA of a factor": (
+        fit_data(DS.assign(condition=DS["condition"].where(DS["sample"] != "s3"))),
+        ValueError,
+        "column 'condition' is missing (NA) in 1 of 8 samples: s3. Samples are never dropped silently",
+    ),
+    "NA of a number": (
+        fit("~ age", ds=DS.assign(age=DS["age"].where(DS["sample"] != "s3"))),
+        ValueError,
+        "column 'age' is missing (NA) in 1 of 8 samples: s3",
+    ),
+    "confounded": (
+        fit("~ condition + lane", ds=DS.assign(lane=DS["condition"])),
+        ValueError,
+        "lane[T.B] = condition[T.B]",
+    ),
+    "no tilde": (fit("condition"), ValueError, "it has no '~'. Write '~ condition'"),
+    "a list": (fit(["condition"]), TypeError, "a design is a formula such as '~ condition', a DataFrame"),
+    "another matrix": (fit(np.ones((5, 1))), ValueError, "has 5 rows for 8 samples"),
+    "unknown level": (
+        fit(reference={"condition": "C"}),
+        ValueError,
+        "'condition' has no level 'C'; levels of 'condition' with samples: A, B",
+    ),
+    "unknown factor": (fit(reference={"cond": "A"}), ValueError, "did you mean 'condition'?"),
+    "unused factor": (fit(reference={"batch": "x"}), ValueError, "'batch' is not used by the formula"),
+    "a level alone": (fit(reference="A"), TypeError, "reference is a mapping of column to level"),
+    "unknown coefficient": (fit(contrasts="condition[T.C]"), ValueError, COEFFICIENTS),
+    # ---- size factors
+    "factors of zero": (
+        fit(size_factors=[0.0, *np.ones(N - 1)]),
+        ValueError,
+        "size_factors must be positive and finite; received s0 (0)",
+    ),
+    "factors NaN": (fit(size_factors=[*np.ones(N - 1), np.nan]), ValueError, "finite; received s7 (nan)"),
+    "negative factors": (fit(size_factors=-np.ones(N)), ValueError, "received s0 (-1), s1 (-1)"),
+    "factors, length": (
+        fit(size_factors=np.ones(7)),
+        ValueError,
+        "size_factors needs a number for each of the 8 samples; received an array of shape (7,)",
+    ),
+    "one factor": (fit(size_factors=1.0), ValueError, "each of the 8 samples; received one value"),
+    "unknown method": (
+        fit(size_factors="normed_sums"),
+        ValueError,
+        "did you mean 'normed_sum'? choose one of: normed_",
+    ),
+    "factors of text": (
+        fit(size_factors="condition"),
+        TypeError,
+        "size_factors='condition': that variable does not",
+    ),
+    "factors of genes": (
+        fit(size_factors="length"),
+        ValueError,
+        "one number for each sample has the dimension 'sampl",
+    ),
+    "factors of some": (
+        fit(size_factors={"s0": 1.0}),
+        ValueError,
+        "size_factors has no value for 7 samples: s1, s2, s3, s4, s5, ... (7 in all); its names are s0",
+    ),
+    "a method of nothing": (
+        fit(ds=DS.assign(counts=DS["counts"].where(DS["sample"] != "s1", 0)), size_factors="ratio"),
+        ValueError,
+        "use 'poscounts', 'normed_sum' or 'tmm'",
+    ),
+    "method": (
+        lambda: size_factors(DS, method="tmmm"),
+        ValueError,
+        "unknown method 'tmmm'; did you mean 'tmm'?",
+    ),
+    # ---- offsets
+    "offset, length": (
+        fit(offset=np.zeros(3)),
+        ValueError,
+        "offset needs a number for each of the 8 samples; received",
+    ),
+    "one offset": (fit(offset=1.0), ValueError, "received one value"),
+    "offset, swapped": (
+        fit(offset=np.zeros((G, N))),
+        ValueError,
+        "offset has the shape (30, 8); expected (8, 30) (sample, gene), or one number for each sample",
+    ),
+    "offset NaN": (
+        fit(offset=[np.nan, *np.zeros(N - 1)]),
+        ValueError,
+        "NaN or infinite offsets: s0 (nan); an offset",
+    ),
+    "offsets NaN": (
+        fit(offset=np.where(np.arange(G) == 5, np.nan, np.zeros((N, G)))),
+        ValueError,
+        "NaN or infinite offsets: 8, in 1 gene (g5); an offset is the natural log of a scale",
+    ),
+    "offsets NaN, in chunks": (
+        fit(ds=chunked(DS), offset=np.nan * chunked(DS)["counts"]),
+        ValueError,
+        "NaN or infinite offsets: 240, in 30 genes",
+    ),
+    "offset of text": (
+        fit(offset="condition"),
+        TypeError,
+        "offset='condition': that variable does not hold numbers",
+    ),
+    "offset of words": (
+        fit(offset=["a"] * N),
+        TypeError,
+        "offset needs a number for each sample; received ['a', 'a'",
+    ),
+    "unknown offset": (
+        fit(offset="agee"),
+        ValueError,
+        "offset='agee' names no variable of the data; did you mean 'a",
+    ),
+    "offset of others": (
+        fit(offset=pd.Series(np.zeros(N), [f"t{i}" for i in range(N)])),
+        ValueError,
+        "offset has no value for 8 samples",
+    ),
+    "offsets of others": (
+        fit(offset=pd.DataFrame(np.zeros((N, G)), SAMPLES, GENES[::-1])),
+        ValueError,
+        "offset and counts differ in their names along 'gene' (g29, g28, ... (30 in all) and g0",
+    ),
+    # ---- other options
+    "overdispersion < 0": (fit(overdispersion=-1), ValueError, "must be finite and 0 or more; received -1"),
+    "overdispersion NaN": (
+        fit(overdispersion=np.where(np.arange(G) == 5, np.nan, 0.1)),
+        ValueError,
+        "received g5 (nan); genes without counts can have any number, as of .fillna(0)",
+    ),
+    "overdispersion, length": (
+        fit(overdispersion=np.ones(3)),
+        ValueError,
+        "overdispersion needs a number for each of the 30 genes; received an array of shape (3,)",
+    ),
+    "overdispersion, word": (
+        fit(overdispersion="globl"),
+        ValueError,
+        "choose True (estimate), 'global', False (Poiss",
+    ),
+    "overdispersion, object": (fit(overdispersion=1j), TypeError, "choose True (estimate), 'global'"),
+    "ridge < 0": (fit(ridge=-1), ValueError, "ridge is one number, 0 or more; received -1"),
+    "ridge, several": (fit(ridge=[0, 1]), TypeError, "ridge is one number, 0 or more; received [0, 1]"),
+    "ridge, nothing": (fit(ridge=None), TypeError, "received None"),
+    "ridge, switch": (fit(ridge=True), TypeError, "received True"),
+    "ridge, infinite": (fit(ridge=np.inf), ValueError, "received inf"),
+    "shrinkage, word": (fit(shrinkage="no"), TypeError, "shrinkage is True or False, received 'no'"),
+    "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
+    "device": (fit(device="gpu"), ValueError, "device='gpu' is not available; choose one of 'auto', 'cpu'"),
+    "another option": (fit(offsets=3), TypeError, "unexpected keyword argument 'offsets'"),
+}
+
+
+def anndata_of(ds):
+    obs = ds[["condition", "age"]].to_dataframe()
+    return ad.AnnData(ds["counts"].values, obs=obs, var=pd.DataFrame(index=ds["gene"].values))
+
+
+def refused(call, error, words, before):
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value.args[0])
+    assert words in message
+    # no path of a source file, no repr of an object with its address, nothing about the machinery
+    assert not any(noise in message for noise in ("Traceback", ".py", " at 0x", "dask", "numpy."))
+    assert pickle.dumps(DS.to_dict()) == before
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_refused(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(*TABLE[case], pickle.dumps(DS.to_dict()))
+    assert os.listdir(tmp_path) == []
+
+
+# ---------------------------------------------------------------- test
+
+
+def asking(ds, contrast=None, **options):
+    return lambda fit: xd.test(ds, fit, contrast, **options)
+
+
+AFTER_A_FIT = {
+    "unknown coefficient": (asking(DS, "condition[T.C]"), ValueError, COEFFICIENTS),
+    "zeros": (asking(DS, [0, 0]), ValueError, "is zero for every coefficient: it compares nothing"),
+    "nothing left": (
+        asking(DS, "condition[T.B] - condition[T.B]"),
+        ValueError,
+        "is zero for every coefficient",
+    ),
+    "length": (asking(DS, [0, 0, 1]), ValueError, "weights of shape (3,) do not fit the 2 coefficients"),
+    "both": (
+        asking(DS, "condition[T.B]", reduced="~ 1"),
+        ValueError,
+        "say what to test twice; give one of them",
+    ),
+    "not nested": (asking(DS, reduced="~ batch"), ValueError, "batch"),
+    "device": (asking(DS, device="gpu"), ValueError, "device='gpu' is not available"),
+    "fewer samples": (
+        asking(DS.isel(sample=slice(6))),
+        ValueError,
+        "the data has 6 samples (s0, s1, ... (6 in all)) and the fit 8 samples",
+    ),
+    "other genes": (
+        asking(DS.assign_coords(gene=[f"h{i}" for i in range(G)])),
+        ValueError,
+        "the data has 30 genes (h0, h1, ... (30 in all)) and the fit 30 genes (g0",
+    ),
+    "another order": (
+        asking(DS.isel(gene=slice(None, None, -1))),
+        ValueError,
+        "the genes of the data are in another order than those of the fit; use data.sel(gene=fit.gene)",
+    ),
+    "no fit": (
+        lambda fit: xd.test(DS, DS),
+        ValueError,
+        "holds counts, not a fit; the order is test(data, fit)",
+    ),
+    "swapped": (lambda fit: xd.test(fit, DS), ValueError, "the order is test(data, fit)"),
+    "a path": (lambda fit: xd.test(DS, "fit.zarr"), TypeError, "opens with xarray.open_zarr('fit.zarr')"),
+    "a test": (
+        lambda fit: xd.test(DS, xd.test(DS, fit)),
+        ValueError,
+        "this is what xdelnx.test returned; pass the fit",
+    ),
+    "a part": (
+        lambda fit: xd.test(DS, fit[["beta", "design"]]),
+        ValueError,
+        "not a whole fit, it lacks deviance, df2",
+    ),
+    "no options": (
+        lambda fit: xd.test(DS, fit.drop_attrs()),
+        ValueError,
+        "the fit has lost its attribute 'options'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AFTER_A_FIT)
+def test_refused_after_a_fit(case, fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, error, words = AFTER_A_FIT[case]
+    before = pickle.dumps(fitted.to_dict())
+    refused(lambda: call(fitted), error, words, pickle.dumps(DS.to_dict()))
+    assert pickle.dumps(fitted.to_dict()) == before
+    assert os.listdir(tmp_path) == []
+
+
+# ---------------------------------------------------------------- stores
+
+
+def test_refused_by_the_stores(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    anndata_of(DS).write_h5ad("cells.h5ad")
+    Path("notes.txt").write_text("x")
+    write_store(DS, "counts.zarr")
+    before = sorted(os.listdir())
+    for call, error, words in (
+        (
+            lambda: write_store(DS, "counts.zarr"),
+            FileExistsError,
+            "counts.zarr exists already; choose another name",
+        ),
+        (
+            lambda: convert("cells.h5ad", "counts.zarr"),
+            FileExistsError,
+            "or overwrite it (overwrite=True, --overwri",
+        ),
+        (lambda: open_counts("absent.zarr"), FileNotFoundError, "there is nothing at absent.zarr"),
+        (
+            lambda: open_counts("notes.txt"),
+            ValueError,
+            "notes.txt is not a Zarr store; open_counts reads what",
+        ),
+        (
+            lambda: open_counts("cells.h5ad"),
+            ValueError,
+            "an AnnData file; read it with xdelnx.from_anndata('cells.h5",
+        ),
+        (lambda: open_counts("counts.zarr", counts="umi"), ValueError, "no variable 'umi'; variables: "),
+        (lambda: convert(anndata_of(with_counts(-3.0)), "new.zarr"), ValueError, NEGATIVE),
+        (lambda: convert(anndata_of(with_counts(np.nan)), "new.zarr"), ValueError, MISSING),
+    ):
+        refused(call, error, words, pickle.dumps(DS.to_dict()))
+        assert sorted(os.listdir()) == before
+
+
+# ---------------------------------------------------------------- schedulers
+
+
+def run_lazily(ds):
+    return xd.fit(ds, "~ condition", compute=False).compute()
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+@pytest.mark.parametrize(
+    "run", [fit_data(chunked(with_counts(-3.0))), lambda: run_lazily(chunked(with_counts(-3.0)))]
+)
+def test_errors_of_tasks_read_as_well(run, scheduler):
+    with (
+        dask.config.set(scheduler=scheduler),
+        pytest.raises(ValueError, match="negative counts: 2, in 2 genes"),
+    ):
+        run()
+
+
+def test_a_lazy_fit_of_bad_counts_writes_nothing(tmp_path):
+    result = xd.fit(chunked(with_counts(-3.0)), "~ condition", compute=False)
+    with pytest.raises(ValueError, match="negative counts"):
+        write_store(result, tmp_path / "fit.zarr")
+    assert os.listdir(tmp_path) == []
+
+
+# ---------------------------------------------------------------- warnings
+
+LOGS = np.log1p(DS[["counts"]]).assign(condition=DS["condition"])
+CPM = DS.assign(counts=1e6 * DS["counts"] / DS["counts"].sum("gene"))
+
+
+@pytest.mark.parametrize(
+    ("ds", "words"),
+    [
+        (
+            LOGS,
+            "look like log-normalised values, not counts: 100% .* are fractions and the largest is 3.58. Pass raw",
+        ),
+        (chunked(LOGS), "look like log-normalised values"),
+        (CPM, "look like normalised values, not counts: .* each sample adds up to 1e[+]06. Pass raw"),
+        (CPM.assign(counts=CPM["counts"].astype("f4")), "adds up to 1e[+]06"),
+    ],
+)
+def test_values_that_look_normalised(ds, words, tmp_path):
+    for call in (
+        fit_data(ds),
+        lambda: size_factors(ds),
+        lambda: run_lazily(ds),
+        lambda: convert(anndata_of(ds.assign(age=DS["age"]).compute()), tmp_path / "x.zarr", overwrite=True),
+    ):
+        with pytest.warns(xd.XdelnxWarning, match=words) as caught:
+            call()
+        assert len(caught) == 1
+        assert "silence this with warnings.simplefilter('ignore', xdelnx.XdelnxWarning)" in str(
+            caught[0].message
+        )
+
+
+def test_the_warning_points_at_the_call_and_can_be_silenced():
+    with pytest.warns(xd.XdelnxWarning) as caught:
+        xd.fit(LOGS, "~ condition")
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():  # otherwise warnings are errors here
+        warnings.simplefilter("ignore", xd.XdelnxWarning)
+        xd.fit(LOGS, "~ condition")
+
+
+def test_a_warning_reaches_the_user_from_other_processes():
+    with dask.config.set(scheduler="processes"), pytest.warns(xd.XdelnxWarning, match="look like log"):
+        xd.fit(chunked(LOGS), "~ condition")
+
+
+def test_fractional_counts_are_accepted_silently():
+    """Salmon and kallisto give fractions: of many sizes, and often zero."""
+    rng = np.random.default_rng(1)
+    counts = rng.gamma(0.5, 40.0, (N, G)) * (rng.random((N, G)) < 0.7)
+    result = xd.fit(counts_as(counts), "~ condition")
+    assert np.isfinite(result["pval"]).all()
+
+
+def test_a_sample_without_counts_is_named():
+    ds = DS.where(DS["sample"] != "s2", 0).assign(condition=DS["condition"])
+    with pytest.warns(xd.XdelnxWarning, match=r"1 of 8 samples .* s2. Consider removing them"):
+        xd.fit(ds, "~ condition")
+
+
+# ---------------------------------------------------------------- what is no mistake
+
+
+def test_the_order_of_dimensions_is_free():
+    for ds in (DS, chunked(DS)):
+        xr.testing.assert_allclose(
+            xd.fit(ds.transpose("gene", "sample"), "~ condition"), xd.fit(DS, "~ condition"), rtol=1e-10
+        )
+
+
+def test_a_data_array_with_a_design_matrix():
+    design = np.column_stack([np.ones(N), np.arange(N) >= N // 2])
+    result = xd.fit(LOST["counts"], design)
+    np.testing.assert_allclose(result["pval"], xd.fit(DS, design)["pval"], rtol=1e-10)
+    np.testing.assert_array_equal(result["gene"], np.arange(G))
+    assert xd.test(LOST["counts"], result).sizes == {
+        "gene": G,
+        "coefficient": 2,
+        "contrast": 1,
+        "restriction": 1,
+    }
+
+
+def test_anndata_and_its_path(tmp_path, fitted):
+    adata = anndata_of(DS)
+    path = tmp_path / "cells.h5ad"
+    adata.write_h5ad(path)
+    for data in (adata, path, str(path), ad.AnnData(sp.csr_matrix(adata.X), obs=adata.obs, var=adata.var)):
+        result = xd.fit(data, "~ condition")
+        # the same numbers in another order of summation at most
+        xr.testing.assert_allclose(result["pval"].drop_attrs(), fitted["pval"].drop_attrs(), rtol=1e-10)
+        xr.testing.assert_allclose(xd.test(data, result)["pval"], result["pval"], rtol=1e-6)
+        np.testing.assert_allclose(size_factors(data), fitted["size_factor"], rtol=1e-12)
+
+
+def test_labels_count_not_positions(fitted):
+    """What has names is matched by them: the same values in another order change nothing."""
+    reverse = {"sample": slice(None, None, -1), "gene": slice(None, None, -1)}
+    factors, given = fitted["size_factor"], fitted["dispersion"]
+    expected = xd.fit(DS, "~ condition", size_factors=factors, offset=factors, overdispersion=given)
+    shuffled = factors.isel(sample=reverse["sample"])
+    for same in (shuffled, shuffled.to_series(), shuffled.to_series().to_dict()):
+        result = xd.fit(
+            DS,
+            "~ condition",
+            size_factors=same,
+            offset=same,
+            overdispersion=given.isel(gene=reverse["gene"]),
+        )
+        xr.testing.assert_equal(result, expected)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, False, np.False_, 0.1, np.float32(0.1), np.array(0.1)])
+def test_scalars_of_numpy_mean_the_same(value):
+    """np.True_ is a switch, and no overdispersion of 1."""
+    plain = value if isinstance(value, bool) else value.item() if hasattr(value, "item") else value
+    result, expected = (xd.fit(DS, "~ condition", overdispersion=v) for v in (value, plain))
+    xr.testing.assert_equal(result, expected)
+
+
+def test_tables_are_left_as_they_were(tmp_path):
+    table = pd.DataFrame(DS["counts"].values.T, index=GENES, columns=range(N))
+    samples = pd.DataFrame({"condition": DS["condition"].values}, index=range(N))
+    before = table.copy(), samples.copy()
+    convert(table, tmp_path / "x.zarr", samples=samples)
+    pd.testing.assert_frame_equal(table, before[0])
+    pd.testing.assert_frame_equal(samples, before[1])
