@@ -19,6 +19,7 @@ from xdelnx import __version__
 from xdelnx.blocks import DEVICES
 from xdelnx.cli import main
 from xdelnx.options import parser
+from xdelnx.schema import Status
 from xdelnx.stores import open_counts, write_store
 
 COMMANDS = {
@@ -176,22 +177,37 @@ def in_python(tmp_path_factory):
     return fit, xd.test(ds, fit, ["condition[T.A] - condition[T.C]", "condition"])
 
 
+ENDLESS = ("beta", "standard_error", "coef", "log2fc")
+
+
 def assert_same(paths, in_python):
-    """Stores and tables hold what the functions return; 1e-12 is for sums that BLAS may order otherwise."""
-    for name, expected in zip(("fit.zarr", "test.zarr"), in_python, strict=True):
-        with xr.open_zarr(paths[name]) as found:
-            xr.testing.assert_allclose(found.load(), expected, rtol=1e-12)
+    """Stores hold what the functions return, and tables what the stores hold.
+
+    1e-8: rounding of the dispersions, 1e-10, as the p-value of a large statistic multiplies it. Coefficients of
+    separated genes have no finite value, so where their search stops is left out.
+    """
+    finite = in_python[0]["status"] != Status.SEPARATED
+    for name, expected in zip(("fit", "test"), in_python, strict=True):
+        with xr.open_zarr(paths[f"{name}.zarr"]) as found:
+            assert found.keys() == expected.keys()
             assert found.attrs.keys() == expected.attrs.keys()
-    for name, result in zip(("fit.csv", "test.tsv.gz"), in_python, strict=True):
-        table = pd.read_csv(paths[name], sep="\t" if "tsv" in name else ",")
-        labels = list(result["contrast"].values)
-        assert list(table["contrast"].unique()) == labels
-        for label in labels:
-            rows = table[table["contrast"] == label].drop(columns="contrast").reset_index(drop=True)
-            pd.testing.assert_frame_equal(rows, xd.top_table(result, label), rtol=1e-12, check_dtype=False)
+            for variable in expected.variables:
+                both = found[variable], expected[variable]
+                if variable in ENDLESS:
+                    both = (values.where(finite) for values in both)
+                xr.testing.assert_allclose(*both, rtol=1e-8)
+            table = pd.read_csv(
+                paths["fit.csv"] if name == "fit" else paths["test.tsv.gz"], sep=None, engine="python"
+            )
+            labels = list(expected["contrast"].values)
+            tables = [xd.top_table(found, label).assign(contrast=label) for label in labels]
+            # text has all 17 digits; parsing may cost the last
+            pd.testing.assert_frame_equal(
+                table, pd.concat(tables, ignore_index=True), rtol=1e-15, check_dtype=False
+            )
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "processes", "synchronous"])
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_the_whole_way(tmp_path, in_python, scheduler, capsys):
     assert_same(walk(tmp_path, scheduler), in_python)
     err = capsys.readouterr().err

@@ -244,12 +244,27 @@ def _job(scheduler: str, what: str) -> Iterator[None]:
     start = time.monotonic()
     _say(what)
     if scheduler in LOCAL_SCHEDULERS:
-        with dask.config.set(scheduler=scheduler), _bar():
+        with _pool(scheduler) as pool, dask.config.set(scheduler=scheduler, **pool), _bar():
             yield
     else:
         with _client(scheduler) as client, _task_line(client):
             yield
     _say(f"done in {time.monotonic() - start:.1f} s")
+
+
+@contextmanager
+def _pool(scheduler: str) -> Iterator[dict[str, Any]]:
+    """Keep worker processes for the whole job: Dask would start new ones for each pass."""
+    if scheduler != "processes":
+        yield {}
+        return
+    from concurrent.futures import ProcessPoolExecutor
+
+    from dask.multiprocessing import get_context
+    from dask.system import CPU_COUNT
+
+    with ProcessPoolExecutor(CPU_COUNT, mp_context=get_context()) as executor:
+        yield {"pool": executor}
 
 
 def _bar() -> Any:
