@@ -213,7 +213,7 @@ TABLE = {
     ),
     # ---- designs
     "absent column": (
-        fit("~ conditon"),
+        fit("~ conditions"),
         ValueError,
         "did you mean 'condition'? columns of the samples: condition, ",
     ),
