@@ -13,7 +13,7 @@ from uuid import uuid4
 import dask
 import dask.array as da
 import numpy as np
-from dask._task_spec import convert_legacy_graph
+from dask._task_spec import Task, TaskRef, convert_legacy_graph
 from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
@@ -65,19 +65,21 @@ class Blocks:
             slice(int(stop - size), int(stop)) for size, stop in zip(self.counts.chunks[1], ends, strict=True)
         ]
 
-    def read(self) -> list[tuple[Delayed, Delayed | None]]:
+    def read(self, after: Any = None) -> list[tuple[Delayed, Delayed | None]]:
         """Give each block of counts with its offset, under names of their own in each call.
 
         Passes that are separated by the step across genes must not share a read: one lazy array
-        used by both would keep every block in memory until the first pass is over.
+        used by both would keep every block in memory until the first pass is over. Nor may they
+        begin before what they wait for, ``after``, is there: workers that are idle meanwhile would
+        read every block.
         """
-        counts = _renamed_blocks(self.counts)
-        offsets = [None] * len(counts) if self.offset is None else _renamed_blocks(self.offset)
+        counts = _renamed_blocks(self.counts, after)
+        offsets = [None] * len(counts) if self.offset is None else _renamed_blocks(self.offset, after)
         return list(zip(counts, offsets, strict=True))
 
 
-def _renamed_blocks(array: da.Array) -> list[Delayed]:
-    """Blocks of an array whose every task has a new name.
+def _renamed_blocks(array: da.Array, after: Any) -> list[Delayed]:
+    """Blocks of an array whose every task has a new name, and none runs before ``after`` is computed.
 
     (`dask.graph_manipulation.clone` leaves the names inside tasks as they were: dask issue 12455.)
     """
@@ -88,8 +90,22 @@ def _renamed_blocks(array: da.Array) -> list[Delayed]:
     layer: dict[Any, Any] = {
         names[key]: task.substitute(names, key=names[key]) for key, task in graph.items()
     }
-    renamed = HighLevelGraph.from_collections(name, layer, [])
+    waits: list[Any] = [after] if isinstance(after, Delayed) else []
+    if waits:
+        layer = {key: _later(task, after.key) for key, task in layer.items()}
+    renamed = HighLevelGraph.from_collections(name, layer, waits)
     return [Delayed(names[key], renamed, layer=name) for key in flatten(array.__dask_keys__())]
+
+
+def _later(task: Any, key: Any) -> Any:
+    """Make a task that depends on nothing depend on a key, whose value it drops."""
+    if task.dependencies or not isinstance(task, Task):
+        return task
+    return Task(task.key, _second, TaskRef(key), task)
+
+
+def _second(_first: Any, second: Any) -> Any:
+    return second
 
 
 def gene_blocks(counts: Any, offset: Any = None) -> Blocks:

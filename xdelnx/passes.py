@@ -183,7 +183,7 @@ def fit(
     firsts = settle(
         [
             dask.delayed(_fit_block)(*constants, *read, _part(dispersion.given, genes), dispersion.estimate)
-            for read, genes in zip(blocks.read(), blocks.bounds, strict=True)
+            for read, genes in zip(blocks.read(after=scale), blocks.bounds, strict=True)
         ]
     )
     shared = _global_theta(blocks, constants, firsts, settle) if dispersion.shared else None
@@ -191,7 +191,7 @@ def fit(
     theta = dask.delayed(_theta)(middle)
     refits = [
         dask.delayed(_refit_block)(*constants, *read, theta, (genes.start, genes.stop), first)
-        for read, genes, first in zip(blocks.read(), blocks.bounds, firsts, strict=True)
+        for read, genes, first in zip(blocks.read(after=theta), blocks.bounds, firsts, strict=True)
     ]
     return settle(dask.delayed(_finish)(options, middle, refits, list(contrasts)))
 
@@ -225,15 +225,15 @@ def _global_theta(
 ) -> Delayed:
     """Two more passes: slopes of the summed likelihood on a grid, then between two of its points."""
 
-    def slopes(points: Any) -> list[Delayed]:
+    def slopes(points: Any, after: Any) -> list[Delayed]:
         return [
             dask.delayed(_global_slopes)(*constants, *read, first["b"], points)
-            for read, first in zip(blocks.read(), firsts, strict=True)
+            for read, first in zip(blocks.read(after=after), firsts, strict=True)
         ]
 
-    coarse = settle(slopes(gathered.GLOBAL_GRID))
+    coarse = settle(slopes(gathered.GLOBAL_GRID, constants[1]))
     nodes = settle(dask.delayed(gathered.nodes_for)(coarse))
-    return dask.delayed(gathered.global_theta)(nodes, coarse, slopes(nodes))
+    return dask.delayed(gathered.global_theta)(nodes, coarse, slopes(nodes, nodes))
 
 
 def _global_slopes(
@@ -296,7 +296,7 @@ def test(
     arrays = dask.delayed(dict)({name: values for name, values in fitted.items() if values is not None})
     reduced = [
         dask.delayed(_test_block)(*constants, *read, arrays, (genes.start, genes.stop))
-        for read, genes in zip(blocks.read(), blocks.bounds, strict=True)
+        for read, genes in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
     ]
     return dask.delayed(_test_finish)(arrays, reduced, list(contrasts))
 
