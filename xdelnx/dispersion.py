@@ -151,14 +151,13 @@ def _advance(
     rising = slope > 0.0
     low, high = xp.where(rising, search.u, search.low), xp.where(rising, search.high, search.u)
     concave = curve < 0.0
-    newton = xp.where(
-        concave, -slope / xp.where(concave, curve, -1.0), xp.where(rising, 1.0, -1.0) * LONGEST_STEP
-    )
+    end = xp.where(rising, high, low)
+    newton = xp.where(concave, -slope / xp.where(concave, curve, -1.0), end - search.u)
     step = xp.clip(newton, -LONGEST_STEP, LONGEST_STEP)
     following = search.u + step
     arrived = concave & (xp.abs(step) < LOG_TOLERANCE)  # a step of no length is not inside the bracket
     inside = (following > low) & (following < high)
-    following = xp.where(inside | arrived, following, 0.5 * (search.u + xp.where(rising, high, low)))
+    following = xp.where(inside | arrived, following, 0.5 * (search.u + end))
     finished = arrived | (high - low < LOG_TOLERANCE)
     return _Search(search.rows, search.m, search.u, low, high), following, finished
 
