@@ -30,6 +30,7 @@ FLOORS = {
     # algorithms, one file per step of the method
     "basis": 20,
     "zeros": 20,
+    "matrices": 20,
     "observations": 20,
     "scaling": 21,
     "glm": 21,
@@ -37,6 +38,7 @@ FLOORS = {
     "shrinkage": 22,
     "significance": 22,
     "survey": 22,
+    "tiles": 22,
     "steps": 23,
     "gathered": 24,
     # labels; chunks and devices

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import getitem
 from typing import Any
@@ -150,42 +148,6 @@ def _merged(chunks: Sequence[int], n_samples: int) -> tuple[int, ...]:
         else:
             widths.append(chunk)
     return tuple(widths)
-
-
-class SingleThreadedBlas:
-    """Keeps matrix products to one thread while any block is computed: the blocks are the parallelism."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._controller: Any = None
-        self._limit: Any = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Hold the limit; it is lifted when the last block is out."""
-        with self._lock:
-            if self._inside == 0:
-                self._limit = self._libraries().limit(limits=1, user_api="blas")
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._limit.restore_original_limits()
-
-    def _libraries(self) -> Any:
-        """Look the BLAS libraries up once: it takes milliseconds."""
-        from threadpoolctl import ThreadpoolController
-
-        if self._controller is None:
-            self._controller = ThreadpoolController()
-        return self._controller
-
-
-single_threaded_blas = SingleThreadedBlas()
 
 
 # ---- results ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+SPARSE_LIBRARIES = ("scipy", "sparse")  # `xdelnx.matrices` knows how to read them
 _KINDS = {"b": "True and False", "c": "complex numbers", "m": "durations", "M": "dates"}
 _MAKE_UNIQUE = {GENE: "adata.var_names_make_unique()", SAMPLE: "adata.obs_names_make_unique()"}
 
@@ -46,23 +47,17 @@ def check_names(index: pd.Index, dim: str) -> None:
 
 
 def check_numbers(array: xr.DataArray, name: str) -> None:
-    """Raise TypeError unless the counts are real numbers in a NumPy or Dask array."""
+    """Raise TypeError unless the counts are real numbers in a NumPy, sparse or Dask array."""
     if array.dtype.kind not in "iuf":
         kind = _KINDS.get(array.dtype.kind, "text or mixed objects")
         advice = "" if array.dtype.kind in _KINDS else f"; convert it: ds[{name!r}].astype('int32')"
         msg = f"{name!r} holds {kind} (dtype {array.dtype}), and counts are numbers{advice}"
         raise TypeError(msg)
     block = getattr(array.data, "_meta", array.data)  # what the chunks of a Dask array are
-    if not isinstance(block, np.ndarray):
-        kind = f"{type(block).__module__.split('.')[0]} {type(block).__name__}"
-        lazy = block is not array.data
-        advice = (
-            "map_blocks(lambda block: block.todense()) on its Dask array"
-            if lazy
-            else f"ds[{name!r}].as_numpy()"
-        )
+    library = type(block).__module__.split(".")[0]
+    if not isinstance(block, np.ndarray) and library not in SPARSE_LIBRARIES:
         msg = (
-            f"{name!r} is an array of another kind ({kind}); make it NumPy with {advice}, or keep sparse counts "
-            "in an AnnData: xdelnx.from_anndata makes each block of genes dense when it is needed"
+            f"{name!r} is an array of another kind ({library} {type(block).__name__}); counts are NumPy, SciPy "
+            f"sparse or pydata sparse arrays, or Dask arrays of them; make it NumPy with ds[{name!r}].as_numpy()"
         )
         raise TypeError(msg)

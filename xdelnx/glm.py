@@ -63,15 +63,15 @@ class Model:
         self.xp = backend.xp
         self.groups = basis.groups
         self.size = basis.size
-        self.rows = backend.asarray(basis.rows)
-        self.products = backend.asarray(basis.products)
+        self._rows = backend.asarray(np.ascontiguousarray(basis.rows.T))  # (parameter, kind)
+        self._products = backend.asarray(np.ascontiguousarray(basis.products.T))  # (packed, kind)
         self.penalty = penalty
         largest_row = np.sqrt(np.max(np.sum(basis.rows**2, axis=1), initial=0.0))
         self.longest_step = LONGEST_STEP / max(float(largest_row), 1e-300)
 
     def log_mean(self, b: Array) -> Array:
         """Log of the mean at scale 1: (gene, kind)."""
-        return b @ self.rows.T
+        return self.backend.kernel("spread")(b, self._rows)
 
     def mean(self, b: Array) -> Array:
         """Mean at scale 1: (gene, kind); held below e^300, where a step that overshot would overflow."""
@@ -79,15 +79,23 @@ class Model:
 
     def score(self, by_kind: Array, b: Array) -> Array:
         """Score in the parameters: (gene, parameter)."""
-        score = by_kind @ self.rows
+        score = self.project(by_kind)
         if self.penalty is None:
             return score
         matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
-        return score - b @ matrix + target[None, :]
+        return score - self.backend.kernel("combine")(b, matrix) + target[None, :]
+
+    def project(self, by_kind: Array) -> Array:
+        """Sum each parameter's row over the kinds: (gene, kind) gives (gene, parameter)."""
+        return self.backend.kernel("combine")(by_kind, self._rows)
+
+    def packed(self, weight: Array) -> Array:
+        """Information of each gene without a penalty, a packed arrow: (gene, packed)."""
+        return self.backend.kernel("combine")(weight, self._products)
 
     def information(self, weight: Array) -> Array:
         """Information of each gene, a packed arrow: (gene, packed)."""
-        information = weight @ self.products
+        information = self.packed(weight)
         if self.penalty is None:
             return information
         i, j = np.tril_indices(self.size)
@@ -98,7 +106,7 @@ class Model:
         if self.penalty is None:
             return deviance
         matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
-        return deviance + self.xp.sum((b @ matrix - 2.0 * target) * b, axis=1)
+        return deviance + self.xp.sum((self.backend.kernel("combine")(b, matrix) - 2.0 * target) * b, axis=1)
 
     def solve(self, information: Array, rhs: Array) -> Array:
         """Solve the system of each gene: (gene, parameter)."""
@@ -115,7 +123,7 @@ class Model:
 
     def log_determinant(self, w1: Array, w2: Array, w3: Array) -> Array:
         """First and second derivative in theta of log det(information), without a penalty: (gene, 2)."""
-        packed = w1 @ self.products, w2 @ self.products, w3 @ self.products
+        packed = self.packed(w1), self.packed(w2), self.packed(w3)
         return self.backend.kernel("log_determinant_derivatives")(*packed, self.groups)
 
 
@@ -124,12 +132,12 @@ def start_from_data(model: Model, observations: Observations, theta: Array) -> A
     xp = model.xp
     rate = xp.sum(observations.totals(), axis=1) / xp.sum(observations.scale_totals(), axis=1)
     weight, response = observations.start(rate, theta)
-    return model.solve(model.information(weight), response @ model.rows)
+    return model.solve(model.information(weight), model.project(response))
 
 
 def start_from_fit(model: Model, log_mean: Array, weight: Array) -> Array:
     """Weighted projection of a fit's log mean (gene, kind) onto the model: (gene, parameter)."""
-    return model.solve(model.information(weight), (weight * log_mean) @ model.rows)
+    return model.solve(model.information(weight), model.project(weight * log_mean))
 
 
 @dataclass

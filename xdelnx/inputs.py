@@ -94,14 +94,14 @@ def _is_anndata(data: Any) -> bool:
 
 
 def _from_anndata(data: Any, counts: str) -> xr.Dataset:
-    from xdelnx.io import from_anndata
+    from xdelnx.io import anndata_counts
 
     if counts != "counts":
         fail(
             f"counts={counts!r} names a variable of a Dataset, and the data is an AnnData; for its layer {counts!r} "
             f"pass xdelnx.from_anndata(adata, layer={counts!r})"
         )
-    return from_anndata(data)
+    return anndata_counts(data)
 
 
 def _how_to_make(data: Any) -> str:

@@ -20,6 +20,7 @@ import xarray as xr
 
 from xdelnx.checks import check_names
 from xdelnx.errors import XdelnxWarning
+from xdelnx.matrices import as_dense, as_matrix
 from xdelnx.messages import counted, fail, listing
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.stores import check_output, gene_chunk, open_counts, open_result, write_store, zarr_safe
@@ -63,6 +64,11 @@ def from_anndata(adata: AnnData | str | os.PathLike[str], *, layer: str | None =
     TypeError
         If `adata` is not an AnnData.
     """
+    return _densely(anndata_counts(adata, layer))
+
+
+def anndata_counts(adata: Any, layer: str | None = None) -> xr.Dataset:
+    """Do as `from_anndata`, but leave the blocks of sparse counts sparse (SciPy): for fits, not for users."""
     if isinstance(adata, str | os.PathLike):
         return _from_anndata_path(Path(adata), layer)
     if not all(hasattr(adata, name) for name in ("X", "obs", "var", "layers")):
@@ -84,10 +90,10 @@ def _from_anndata_path(path: Path, layer: str | None) -> xr.Dataset:
         msg = "reading AnnData files needs the package anndata: pip install 'xdelnx[anndata]'"
         raise ImportError(msg) from error
     if path.is_dir():
-        return from_anndata(anndata.read_zarr(path), layer=layer)
+        return anndata_counts(anndata.read_zarr(path), layer)
     adata = anndata.read_h5ad(path, backed="r")
     try:
-        return from_anndata(adata, layer=layer)
+        return anndata_counts(adata, layer)
     finally:  # blocks open the file themselves when they are computed
         adata.file.close()
 
@@ -109,38 +115,44 @@ def _frame(frame: Any) -> pd.DataFrame:
 
 
 def _as_array(matrix: Any, shape: tuple[int, int]) -> Any:
-    """Any matrix of AnnData as NumPy or, where it is lazy or sparse, as Dask in blocks of genes."""
+    """Any matrix of AnnData as NumPy or, where it is lazy or sparse, as Dask in blocks of genes, kept sparse."""
     n_samples, n_genes = shape
     if isinstance(matrix, np.ndarray):
         return np.asarray(matrix)
     width = gene_chunk(n_samples, n_genes, matrix.dtype)
     if isinstance(matrix, da.Array):
-        dense = da.map_blocks(_to_dense, matrix, dtype=matrix.dtype, meta=np.empty((0, 0), matrix.dtype))
-        return dense.rechunk({0: -1, 1: width})
+        return matrix.rechunk({0: -1, 1: width})
     if hasattr(matrix, "file"):  # a dense h5py dataset
         return _in_blocks(_read_hdf5, (matrix.file.filename, matrix.name), shape, width, matrix.dtype)
     columns = (matrix.to_memory() if hasattr(matrix, "to_memory") else matrix).tocsc()
     starts = range(0, n_genes, width)
     pieces = [_column_view(columns, start, min(start + width, n_genes)) for start in starts]
-    return _concatenate([(_to_dense, (piece,), piece.shape[1]) for piece in pieces], n_samples, matrix.dtype)
+    meta = type(columns)((0, 0), dtype=matrix.dtype)
+    return _concatenate([(_itself, (piece,), piece.shape[1]) for piece in pieces], n_samples, meta)
 
 
 def _in_blocks(
     read: Callable[..., Any], args: tuple[Any, ...], shape: tuple[int, int], width: int, dtype: Any
 ) -> Any:
     stops = [(start, min(start + width, shape[1])) for start in range(0, shape[1], width)]
-    return _concatenate([(read, (*args, a, b), b - a) for a, b in stops], shape[0], dtype)
+    meta = np.empty((0, 0), dtype=dtype)
+    return _concatenate([(read, (*args, a, b), b - a) for a, b in stops], shape[0], meta)
 
 
 def _concatenate(
-    tasks: list[tuple[Callable[..., Any], tuple[Any, ...], int]], n_samples: int, dtype: Any
+    tasks: list[tuple[Callable[..., Any], tuple[Any, ...], int]], n_samples: int, meta: Any
 ) -> Any:
     """One Dask array from (function, arguments, number of genes) for each block."""
     blocks = [
-        da.from_delayed(dask.delayed(function, pure=False, traverse=False)(*args), (n_samples, width), dtype)
+        da.from_delayed(
+            dask.delayed(function, pure=False, traverse=False)(*args),
+            (n_samples, width),
+            meta.dtype,
+            meta=meta,
+        )
         for function, args, width in tasks
     ]
-    return da.concatenate(blocks, axis=1) if blocks else da.zeros((n_samples, 0), dtype=dtype)
+    return da.concatenate(blocks, axis=1) if blocks else da.zeros((n_samples, 0), dtype=meta.dtype)
 
 
 def _column_view(matrix: Any, start: int, stop: int) -> Any:
@@ -150,8 +162,22 @@ def _column_view(matrix: Any, start: int, stop: int) -> Any:
     return type(matrix)(parts, shape=(matrix.shape[0], stop - start))
 
 
-def _to_dense(block: Any) -> np.ndarray:
-    return block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+def _itself(block: Any) -> Any:
+    return block
+
+
+def _densely(data: xr.Dataset) -> xr.Dataset:
+    """Make each sparse block of the counts dense when it is computed."""
+    counts = data["counts"].data
+    if isinstance(getattr(counts, "_meta", counts), np.ndarray):
+        return data
+    meta = np.empty((0, 0), dtype=counts.dtype)
+    dense = counts.map_blocks(_dense, dtype=counts.dtype, meta=meta)
+    return data.assign(counts=data["counts"].copy(data=dense))
+
+
+def _dense(block: Any) -> np.ndarray:
+    return as_dense(as_matrix(block))
 
 
 def _read_hdf5(path: str, name: str, start: int, stop: int) -> np.ndarray:

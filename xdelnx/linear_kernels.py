@@ -19,6 +19,34 @@ from xdelnx.kernels import compiled
 
 
 @compiled
+def combine(x: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Sums over kinds: (gene, kind) and (column, kind) give (gene, column).
+
+    A matrix product whose result for a gene does not depend on the genes beside it: a BLAS adds
+    in an order that depends on the shape.
+    """
+    out = np.empty((x.shape[0], table.shape[0]))
+    for g in range(x.shape[0]):
+        for c in range(table.shape[0]):
+            total = 0.0
+            for k in range(table.shape[1]):
+                total += x[g, k] * table[c, k]
+            out[g, c] = total
+    return out
+
+
+@compiled
+def spread(b: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """From parameters to kinds: (gene, parameter) and (parameter, kind) give (gene, kind)."""
+    out = np.zeros((b.shape[0], table.shape[1]))
+    for g in range(b.shape[0]):
+        for p in range(table.shape[0]):
+            for k in range(table.shape[1]):
+                out[g, k] += b[g, p] * table[p, k]
+    return out
+
+
+@compiled
 def _covariates(length: int, groups: int) -> int:
     """Number r of covariates of a packed arrow of that length."""
     r = 0

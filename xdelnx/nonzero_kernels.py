@@ -143,6 +143,42 @@ def nonzero_by_gene(block: np.ndarray) -> np.ndarray:
 
 
 @compiled
+def order_nonzero(
+    data: np.ndarray,
+    indices: np.ndarray,
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    ends: np.ndarray,
+    place: np.ndarray,
+    starts: np.ndarray,
+    scale: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Do as `gather_nonzero` from the arrays of a CSC matrix; ``place`` (sample,) is a sample's in the order."""
+    values, s = np.empty(ends[-1]), np.empty(ends[-1])
+    bounds = np.zeros((columns.size, starts.size), dtype=np.int64)
+    kind_of = np.empty(place.size, dtype=np.int64)
+    at = np.empty(starts.size, dtype=np.int64)
+    for k in range(starts.size - 1):
+        for i in range(starts[k], starts[k + 1]):
+            kind_of[i] = k
+    for c in range(columns.size):
+        first, last = indptr[columns[c]], indptr[columns[c] + 1]
+        for e in range(first, last):
+            bounds[c, kind_of[place[indices[e]]] + 1] += 1
+        bounds[c, 0] = ends[c]
+        for k in range(1, starts.size):
+            bounds[c, k] += bounds[c, k - 1]
+            at[k - 1] = bounds[c, k - 1]
+        for e in range(first, last):
+            i = place[indices[e]]
+            k = kind_of[i]
+            values[at[k]] = data[e]
+            s[at[k]] = scale[i]
+            at[k] += 1
+    return values, s, bounds
+
+
+@compiled
 def gather_nonzero(
     block: np.ndarray,
     columns: np.ndarray,

@@ -17,7 +17,8 @@ from dask.delayed import Delayed
 
 from xdelnx import gathered, steps
 from xdelnx.basis import Layout
-from xdelnx.blocks import BLOCK_ENTRIES, Blocks, single_threaded_blas
+from xdelnx.blocks import BLOCK_ENTRIES, Blocks
+from xdelnx.matrices import as_dense, as_matrix
 from xdelnx.messages import fail
 from xdelnx.scaling import (
     log_ratios,
@@ -28,6 +29,7 @@ from xdelnx.scaling import (
     upper_quartiles,
 )
 from xdelnx.survey import Survey, checked, join, look
+from xdelnx.tiles import Block
 from xdelnx.zeros import SampleScale, sample_scale
 
 
@@ -56,13 +58,29 @@ def _totals(seen: Survey) -> np.ndarray:
     return seen.totals
 
 
+def _dense_blocks(counts: da.Array) -> da.Array:
+    """Blocks as ordinary arrays: medians and ranks need the zeros, too."""
+    meta = np.empty((0, 0), dtype=counts.dtype)
+    return (
+        counts
+        if isinstance(counts._meta, np.ndarray)
+        else da.map_blocks(_dense, counts, dtype=meta.dtype, meta=meta)
+    )
+
+
+def _dense(counts: Any) -> np.ndarray:
+    return as_dense(as_matrix(counts))
+
+
 def _by_sample(array: da.Array) -> da.Array:
     """All genes of some samples in one chunk."""
     return array.rechunk((max(BLOCK_ENTRIES // array.shape[1], 1), -1))
 
 
 def _median(counts: da.Array, method: str) -> Delayed:
-    ratios = da.map_blocks(log_ratios, counts, method=method, dtype=np.float64, meta=np.empty((0, 0)))
+    ratios = da.map_blocks(
+        log_ratios, _dense_blocks(counts), method=method, dtype=np.float64, meta=np.empty((0, 0))
+    )
     parts = _by_sample(ratios).to_delayed().ravel()
     return dask.delayed(_usable_medians)([dask.delayed(median_factors)(part) for part in parts], method)
 
@@ -78,7 +96,7 @@ def _usable_medians(parts: list[np.ndarray], method: str) -> np.ndarray:
 
 
 def _tmm(counts: da.Array, seen: Survey | Delayed) -> Delayed:
-    parts = list(_by_sample(counts).to_delayed().ravel())
+    parts = list(_by_sample(_dense_blocks(counts)).to_delayed().ravel())
     quartiles = [dask.delayed(_quartiles)(part, seen) for part in parts]
     at = dask.delayed(_tmm_reference)(quartiles)
     reference = dask.delayed(_pick_sample)(parts, at)
@@ -116,9 +134,9 @@ class Scale:
     samples: SampleScale
     mean: float
 
-    def block(self, counts: Any, offset: np.ndarray | None) -> steps.Block:
+    def block(self, counts: Any, offset: np.ndarray | None) -> Block:
         """Put the counts of a block (sample, gene), and their own offset, together with it."""
-        return steps.Block(np.asarray(counts), self.samples, offset)
+        return Block(as_matrix(counts), self.samples, offset)
 
 
 def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
@@ -215,9 +233,8 @@ def _fit_block(
     theta: np.ndarray | None,
     estimate: bool,  # noqa: FBT001 - Delayed passes it by position
 ) -> steps.Arrays:
-    with single_threaded_blas():
-        plan = replace(plan, mean_scale=scale.mean)
-        return steps.fit_step(plan, scale.block(counts, offset), theta, estimate=estimate)
+    plan = replace(plan, mean_scale=scale.mean)
+    return steps.fit_step(plan, scale.block(counts, offset), theta, estimate=estimate)
 
 
 def _global_theta(
@@ -246,8 +263,7 @@ def _global_slopes(
 ) -> np.ndarray:
     if points is None:
         return np.zeros(0)
-    with single_threaded_blas():
-        return steps.global_score_step(plan, scale.block(counts, offset), b, points)
+    return steps.global_score_step(plan, scale.block(counts, offset), b, points)
 
 
 def _across(options: gathered.AcrossGenes, firsts: list[steps.Arrays], shared: float | None) -> steps.Arrays:
@@ -267,8 +283,7 @@ def _refit_block(
     genes: tuple[int, int],
     first: steps.Arrays,
 ) -> steps.Arrays:
-    with single_threaded_blas():
-        return steps.refit_step(plan, scale.block(counts, offset), theta[slice(*genes)], first)
+    return steps.refit_step(plan, scale.block(counts, offset), theta[slice(*genes)], first)
 
 
 def _finish(
@@ -313,8 +328,7 @@ def _test_block(
     genes: tuple[int, int],
 ) -> steps.Arrays:
     part = slice(*genes)
-    with single_threaded_blas():
-        return steps.test_step(plan, scale.block(counts, offset), fitted["theta"][part], fitted["beta"][part])
+    return steps.test_step(plan, scale.block(counts, offset), fitted["theta"][part], fitted["beta"][part])
 
 
 def _test_finish(

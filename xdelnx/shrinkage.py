@@ -77,14 +77,12 @@ def local_median(mean: np.ndarray, theta: np.ndarray) -> np.ndarray:
 
     A window of a tenth of the genes (at least 100), weighted by a normal density over +-3
     standard deviations; genes whose mean agrees to 10 digits are ordered by overdispersion,
-    so that rounding does not decide, and share the value in their middle, so that neither their order
-    nor their own overdispersion does.
+    so that rounding does not decide.
     """
     n = mean.size
     if n == 0:
         return theta.copy()
-    rounded = _significant(mean, 10)
-    order = np.lexsort((theta, rounded))
+    order = np.lexsort((theta, _significant(mean, 10)))
     values, ranks = np.unique(theta[order], return_inverse=True)
     half = int(min(max(0.1 * n, 100.0), n) // 2)
     weights = _normal_weights(min(2 * half + 1, n))
@@ -100,15 +98,8 @@ def local_median(mean: np.ndarray, theta: np.ndarray) -> np.ndarray:
         found = values[_weighted_medians(ranks, weights, first)]
         medians = np.interp(np.arange(n) - half, first, found)
     trend = np.empty(n)
-    trend[order] = medians[_middles(rounded[order])]
+    trend[order] = medians
     return trend
-
-
-def _middles(ascending: np.ndarray) -> np.ndarray:
-    """For each number, the position in the middle of the run of those equal to it."""
-    first = np.searchsorted(ascending, ascending, side="left")
-    last = np.searchsorted(ascending, ascending, side="right") - 1
-    return (first + last) // 2
 
 
 def _significant(x: np.ndarray, digits: int) -> np.ndarray:

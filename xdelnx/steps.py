@@ -7,8 +7,7 @@ ever made in floating point.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,12 @@ from xdelnx.backend import Backend, backend_on
 from xdelnx.basis import Basis, Layout, basis_of, complement
 from xdelnx.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.glm import Coefficients, Model, Penalty, fit_coefficients, start_from_data, start_from_fit
-from xdelnx.observations import DenseObservations, NonZeroObservations, Observations
+from xdelnx.observations import Observations
 from xdelnx.status import Status
-from xdelnx.zeros import SampleScale
+from xdelnx.tiles import Block, Tile, tiles
 
 Arrays = dict[str, np.ndarray]
 
-TILE = 100_000  # counts of a tile, so that it stays in the cache
-SMALLEST_TILE = 16  # genes of a tile: columns are cut out of the block this many at once
-NONZERO_TILE = 300_000  # non-zero counts, and stand-ins for zeros, of a tile
-DENSE_BELOW = 0.8  # of the samples: a gene with more to visit than this share takes the dense path
 SEPARATED_BELOW = 1e-7  # expected counts in all samples of a kind: none, to the optimiser
 
 
@@ -77,96 +72,6 @@ def reduced_basis(layout: Layout, weights: np.ndarray, *, dense: bool) -> Basis:
     return basis_of(layout, complement(weights), dense=dense)
 
 
-@dataclass(frozen=True)
-class Block:
-    """Counts of some genes, as a task gets them.
-
-    Parameters
-    ----------
-    counts
-        (sample, gene).
-    scale
-        Scale of the samples, by kind.
-    offset
-        (sample, gene) natural log of a further scale of each entry, or None.
-    """
-
-    counts: np.ndarray
-    scale: SampleScale
-    offset: np.ndarray | None = None
-
-    @property
-    def n_genes(self) -> int:
-        """Genes of the block."""
-        return self.counts.shape[1]
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """Some genes of a block that have counts, ready for the algorithms."""
-
-    genes: np.ndarray  # positions in the block
-    observations: Observations
-
-
-def _tiles(plan: FitPlan, block: Block) -> Iterator[_Tile]:
-    """Cut the block into tiles that fit the cache; genes without a count are left out."""
-    counts = np.ascontiguousarray(block.counts)
-    non_zero = plan.backend.kernel("nonzero_by_gene")(counts)
-    sparse = _pays(non_zero, block)
-    yield from _dense_tiles(plan, block, np.flatnonzero((non_zero > 0) & ~sparse))
-    genes = np.flatnonzero((non_zero > 0) & sparse)
-    if genes.size:
-        yield from _nonzero_tiles(plan, replace(block, counts=counts), genes, non_zero[genes])
-
-
-def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
-    """Whether visiting the non-zero counts alone, and a few samples for the zeros, costs a gene less.
-
-    Decided by the gene's own counts, so that a gene's path does not depend on its block.
-    """
-    if block.offset is not None:
-        return np.zeros(non_zero.shape, dtype=bool)
-    n_samples, nodes = block.counts.shape[0], block.scale.zeros.scale.size
-    return nodes + non_zero < DENSE_BELOW * n_samples
-
-
-def _dense_tiles(plan: FitPlan, block: Block, genes: np.ndarray) -> Iterator[_Tile]:
-    order, starts, backend = plan.layout.order, plan.layout.starts, plan.backend
-    width = max(TILE // order.size, SMALLEST_TILE)
-    weights = backend.asarray(np.ones((1, order.size)))
-    shared = backend.asarray(block.scale.by_kind[None, :])
-    for first in range(0, genes.size, width):
-        part = genes[first : first + width]
-        y = np.ascontiguousarray(block.counts[:, part][order].T, dtype=np.float64)
-        scale = shared
-        if block.offset is not None:
-            entries = np.exp(np.ascontiguousarray(block.offset[:, part][order].T, dtype=np.float64))
-            scale = backend.asarray(block.scale.by_kind[None, :] * entries)
-        yield _Tile(part, DenseObservations(backend, backend.asarray(y), scale, weights, starts))
-
-
-def _nonzero_tiles(plan: FitPlan, block: Block, genes: np.ndarray, non_zero: np.ndarray) -> Iterator[_Tile]:
-    backend, layout, zeros = plan.backend, plan.layout, block.scale.zeros
-    nodes = backend.asarray(zeros.scale[None, :]), backend.asarray(zeros.weights[None, :]), zeros.starts
-    dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
-    kind_scale = backend.asarray(block.scale.kind_totals[None, :])
-    cost = np.cumsum(non_zero + zeros.scale.size)
-    for part in np.split(
-        np.arange(genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
-    ):
-        if part.size == 0:
-            continue
-        ends = np.concatenate([[0], np.cumsum(non_zero[part])])
-        values, scale, bounds = backend.kernel("gather_nonzero")(
-            block.counts, genes[part], ends, layout.order, layout.starts, block.scale.by_kind
-        )
-        observations = NonZeroObservations(
-            backend, dense, values, scale, bounds, kind_scale, layout.order.size
-        )
-        yield _Tile(genes[part], observations)
-
-
 def _scatter(parts: list[tuple[np.ndarray, Arrays]], n_genes: int) -> Arrays:
     """Put the tiles' results in the block's order; genes without a count get NaN, 0 or False."""
     result: Arrays = {}
@@ -207,14 +112,12 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
             tile.genes,
             _fit_tile(plan, model, tile, None if theta is None else theta[tile.genes], estimate=estimate),
         )
-        for tile in _tiles(plan, block)
+        for tile in tiles(plan.backend, plan.layout, block)
     ]
     return _scatter(parts, block.n_genes) if parts else _empty_fit(block.n_genes, plan.basis.size)
 
 
-def _fit_tile(
-    plan: FitPlan, model: Model, tile: _Tile, theta: np.ndarray | None, *, estimate: bool
-) -> Arrays:
+def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
     xp, observations = plan.backend.xp, tile.observations
     if theta is None:
         first = moment_dispersion(observations, plan.mean_scale)
@@ -255,7 +158,7 @@ def global_score_step(plan: FitPlan, block: Block, b: np.ndarray, log_theta: np.
     """Derivative in log(theta) of the likelihood summed over the block's genes, at each given point."""
     model = Model(plan.backend, plan.basis)
     total = np.zeros(log_theta.size)
-    for tile in _tiles(plan, block):
+    for tile in tiles(plan.backend, plan.layout, block):
         xp, m = plan.backend.xp, model.mean(plan.backend.asarray(b[tile.genes]))
         rows = xp.arange(tile.genes.size)
         for i, u in enumerate(log_theta):
@@ -283,7 +186,7 @@ def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) ->
     """
     model = Model(plan.backend, plan.basis, plan.penalty)
     parts = []
-    for tile in _tiles(plan, block):
+    for tile in tiles(plan.backend, plan.layout, block):
         at = plan.backend.asarray(theta[tile.genes])
         start = plan.backend.asarray(first["b"][tile.genes])
         found = fit_coefficients(model, tile.observations, at, start)
@@ -315,7 +218,7 @@ def _empty_test(n_genes: int, n_contrasts: int) -> Arrays:
     }
 
 
-def _refit_tile(plan: FitPlan, model: Model, tile: _Tile, theta: Any, found: Coefficients) -> Arrays:
+def _refit_tile(plan: FitPlan, model: Model, tile: Tile, theta: Any, found: Coefficients) -> Arrays:
     xp, observations = plan.backend.xp, tile.observations
     rows = xp.arange(tile.genes.size)
     m = model.mean(found.b)
@@ -324,7 +227,7 @@ def _refit_tile(plan: FitPlan, model: Model, tile: _Tile, theta: Any, found: Coe
     expected = m * observations.scale_totals()
     return _host(
         plan,
-        beta=found.b @ to_coefficients.T,
+        beta=plan.backend.kernel("combine")(found.b, to_coefficients),
         deviance=model.penalised(observations.deviance(m, theta, rows), found.b),
         variance=model.quadratic_forms(model.information(weight), to_coefficients),
         separated=xp.any(expected < SEPARATED_BELOW, axis=1),
@@ -354,9 +257,10 @@ def _reduced_fits(
 def test_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) -> Arrays:
     """One pass for contrasts asked for later: ``reduced_deviance`` (gene, contrast), ``reduced_converged``."""
     parts = []
-    for tile in _tiles(plan, block):
+    design = plan.backend.asarray(plan.layout.design)
+    for tile in tiles(plan.backend, plan.layout, block):
         xp = plan.backend.xp
-        log_mean = plan.backend.asarray(beta[tile.genes] @ plan.layout.design.T)
+        log_mean = plan.backend.kernel("combine")(plan.backend.asarray(beta[tile.genes]), design)
         at = plan.backend.asarray(theta[tile.genes])
         m = xp.exp(log_mean)
         weight = tile.observations.fisher(m, at, xp.arange(tile.genes.size))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from xdelnx.errors import XdelnxWarning
+from xdelnx.matrices import as_matrix, entries, sum_by_gene
 from xdelnx.messages import counted, fail, listing
 
 LOG_VALUES_BELOW = 30.0  # logarithms of counts stay below this; counts of a gene that matters do not
@@ -30,17 +32,18 @@ class Survey:
     bad_offset: np.ndarray  # (gene,) how many NaN or infinite offsets
 
 
-def look(counts: np.ndarray, offset: np.ndarray | None = None) -> Survey:
-    """Survey a block (sample, gene), with its per-entry offset (natural log) if there is one."""
-    n_samples, n_genes = counts.shape
-    whole = counts.dtype.kind in "iub"
+def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
+    """Survey a block (sample, gene), dense or sparse, with its per-entry offset (natural log) if it has one."""
+    matrix = as_matrix(counts)
+    n_samples, n_genes = matrix.shape
+    seen, whole = entries(matrix), matrix.dtype.kind in "iub"
     none = np.zeros(n_genes, dtype=np.int64)
-    not_finite = none if whole else np.sum(~np.isfinite(counts), axis=0)
-    negative = np.sum(counts < 0, axis=0) if counts.dtype.kind != "u" else none
-    expressed = np.any(counts > 0, axis=0)
+    not_finite = none if whole else sum_by_gene(matrix, ~np.isfinite(seen))
+    negative = sum_by_gene(matrix, seen < 0) if matrix.dtype.kind != "u" else none
+    expressed = sum_by_gene(matrix, seen > 0) > 0
     with np.errstate(invalid="ignore"):  # infinities of both signs; `checked` names them
-        totals = counts.sum(axis=1, dtype=np.float64)
-    fractions = 0 if whole else int(np.sum(np.isfinite(counts) & (counts != np.floor(counts))))
+        totals = np.asarray(matrix.sum(axis=1, dtype=np.float64))
+    fractions = 0 if whole else int(np.sum(np.isfinite(seen) & (seen != np.floor(seen))))
     offset_scale = np.zeros(n_samples)
     bad_offset = none
     if offset is not None:
@@ -51,9 +54,9 @@ def look(counts: np.ndarray, offset: np.ndarray | None = None) -> Survey:
         expressed=expressed,
         negative=negative,
         not_finite=not_finite,
-        non_zero=int(np.count_nonzero(counts)),
+        non_zero=int(np.count_nonzero(seen)),
         fractions=fractions,
-        largest=float(counts.max()) if counts.size else 0.0,
+        largest=float(seen.max()) if seen.size else 0.0,
         offset_scale=offset_scale,
         bad_offset=bad_offset,
     )

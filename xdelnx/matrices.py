@@ -1,0 +1,50 @@
+"""A block of counts as it comes: an ordinary array, or sparse by columns. The one place that tells them apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def as_matrix(counts: Any) -> Any:
+    """Give a block (sample, gene) as a NumPy array or, from any sparse format, as a SciPy CSC array.
+
+    SciPy's matrices and arrays and those of the package sparse are sparse formats; a CSC array
+    comes out with its indices sorted, without repeated entries or stored zeros.
+    """
+    if hasattr(counts, "to_scipy_sparse"):  # the package sparse
+        counts = counts.to_scipy_sparse()
+    if not hasattr(counts, "tocsc"):
+        return np.asarray(counts)
+    from scipy.sparse import csc_array
+
+    columns = csc_array(counts)
+    if not (columns.has_canonical_format and columns.data.all()):
+        columns = columns.copy()
+        columns.sum_duplicates()
+        columns.eliminate_zeros()
+    return columns
+
+
+def is_sparse(matrix: Any) -> bool:
+    """Whether a block of `as_matrix` is sparse."""
+    return not isinstance(matrix, np.ndarray)
+
+
+def as_dense(matrix: Any) -> np.ndarray:
+    """Give a block, or columns cut out of it, as an ordinary array."""
+    return matrix.toarray() if is_sparse(matrix) else matrix
+
+
+def entries(matrix: Any) -> np.ndarray:
+    """Every count of an ordinary array, the non-zero ones of a sparse one."""
+    return matrix.data if is_sparse(matrix) else matrix
+
+
+def sum_by_gene(matrix: Any, where: np.ndarray) -> np.ndarray:
+    """How many of the `entries` of each gene are marked: (gene,)."""
+    if not is_sparse(matrix):
+        return np.sum(where, axis=0)
+    before = np.concatenate([[0], np.cumsum(where)])
+    return before[matrix.indptr[1:]] - before[matrix.indptr[:-1]]

@@ -1,0 +1,130 @@
+"""A block of genes cut into tiles that fit the cache, each gene by the path that costs it least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xdelnx.backend import Backend
+from xdelnx.basis import Layout
+from xdelnx.matrices import as_dense, is_sparse
+from xdelnx.observations import DenseObservations, NonZeroObservations, Observations
+from xdelnx.zeros import SampleScale
+
+TILE = 100_000  # counts of a tile, so that it stays in the cache
+SMALLEST_TILE = 16  # genes of a tile: columns are cut out of the block this many at once
+NONZERO_TILE = 300_000  # non-zero counts, and stand-ins for zeros, of a tile
+DENSE_BELOW = 0.8  # of the samples: a gene with more to visit than this share takes the dense path
+
+
+@dataclass(frozen=True)
+class Block:
+    """Counts of some genes, as a task gets them.
+
+    Parameters
+    ----------
+    counts
+        (sample, gene), an array or sparse by columns (`xdelnx.matrices`).
+    scale
+        Scale of the samples, by kind.
+    offset
+        (sample, gene) natural log of a further scale of each entry, or None.
+    """
+
+    counts: Any
+    scale: SampleScale
+    offset: np.ndarray | None = None
+
+    @property
+    def n_genes(self) -> int:
+        """Genes of the block."""
+        return self.counts.shape[1]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some genes of a block that have counts, ready for the algorithms."""
+
+    genes: np.ndarray  # positions in the block
+    observations: Observations
+
+
+def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
+    """Cut the block into tiles that fit the cache; genes without a count are left out."""
+    if not is_sparse(block.counts):
+        block = replace(block, counts=np.ascontiguousarray(block.counts))
+    non_zero = _non_zero(backend, block)
+    sparse = _pays(non_zero, block)
+    yield from _dense_tiles(backend, layout, block, np.flatnonzero((non_zero > 0) & ~sparse))
+    genes = np.flatnonzero((non_zero > 0) & sparse)
+    if genes.size:
+        yield from _nonzero_tiles(backend, layout, block, genes, non_zero[genes])
+
+
+def _non_zero(backend: Backend, block: Block) -> np.ndarray:
+    """Non-zero counts of each gene."""
+    if is_sparse(block.counts):
+        return np.diff(block.counts.indptr)
+    return backend.kernel("nonzero_by_gene")(block.counts)
+
+
+def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
+    """Whether visiting the non-zero counts alone, and a few samples for the zeros, costs a gene less.
+
+    Decided by the gene's own counts, so that a gene's path does not depend on its block.
+    """
+    if block.offset is not None:
+        return np.zeros(non_zero.shape, dtype=bool)
+    n_samples, nodes = block.counts.shape[0], block.scale.zeros.scale.size
+    return nodes + non_zero < DENSE_BELOW * n_samples
+
+
+def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarray) -> Iterator[Tile]:
+    order, starts = layout.order, layout.starts
+    width = max(TILE // order.size, SMALLEST_TILE)
+    weights = backend.asarray(np.ones((1, order.size)))
+    shared = backend.asarray(block.scale.by_kind[None, :])
+    for first in range(0, genes.size, width):
+        part = genes[first : first + width]
+        y = np.ascontiguousarray(as_dense(block.counts[:, part])[order].T, dtype=np.float64)
+        scale = shared
+        if block.offset is not None:
+            entries = np.exp(np.ascontiguousarray(block.offset[:, part][order].T, dtype=np.float64))
+            scale = backend.asarray(block.scale.by_kind[None, :] * entries)
+        yield Tile(part, DenseObservations(backend, backend.asarray(y), scale, weights, starts))
+
+
+def _nonzero_tiles(
+    backend: Backend, layout: Layout, block: Block, genes: np.ndarray, non_zero: np.ndarray
+) -> Iterator[Tile]:
+    backend, layout, zeros = backend, layout, block.scale.zeros
+    nodes = backend.asarray(zeros.scale[None, :]), backend.asarray(zeros.weights[None, :]), zeros.starts
+    dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
+    kind_scale = backend.asarray(block.scale.kind_totals[None, :])
+    cost = np.cumsum(non_zero + zeros.scale.size)
+    for part in np.split(
+        np.arange(genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
+    ):
+        if part.size == 0:
+            continue
+        ends = np.concatenate([[0], np.cumsum(non_zero[part])])
+        values, scale, bounds = _gathered(backend, layout, block, genes[part], ends)
+        observations = NonZeroObservations(
+            backend, dense, values, scale, bounds, kind_scale, layout.order.size
+        )
+        yield Tile(genes[part], observations)
+
+
+def _gathered(backend: Backend, layout: Layout, block: Block, genes: np.ndarray, ends: np.ndarray) -> Any:
+    """Flat non-zero counts of some genes by kind, with their scales and bounds."""
+    counts, layout, by_kind = block.counts, layout, block.scale.by_kind
+    if not is_sparse(counts):
+        gather = backend.kernel("gather_nonzero")
+        return gather(counts, genes, ends, layout.order, layout.starts, by_kind)
+    arrays = counts.data, counts.indices, counts.indptr
+    place = np.empty_like(layout.order)
+    place[layout.order] = np.arange(place.size)
+    return backend.kernel("order_nonzero")(*arrays, genes, ends, place, layout.starts, by_kind)
