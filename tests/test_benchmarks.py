@@ -1,0 +1,83 @@
+"""The benchmarks run, on tiny problems, so that they do not rot; their numbers are measured elsewhere."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def module(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_kernels(monkeypatch):
+    kernels = module("kernels", monkeypatch)
+    timings = kernels.measure(size=0.003, repeats=1)
+    names = {timing.name for group in timings.values() for timing in group}
+    assert {"newton_sums", "newton_differences", "gather_nonzero", "local_median"} <= names
+    assert all(timing.best > 0 and timing.entries > 0 for group in timings.values() for timing in group)
+
+
+def test_peers(tmp_path):
+    """The runner with xdelnx alone: every kind of scenario, and one peer that is not installed."""
+    peers = ["xdelnx", "xdelnx command line", "pydeseq2"]
+    scenarios = ["pb28", "multi60", "cells5k_cov", "atlas"]
+    done = command(
+        "benchmarks.peers", "--scale", 0.005, "--runs", 1, "--only", *peers, "--scenarios", *scenarios,
+        "--out", tmp_path / "results", "--work", tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "results").glob("*.json")
+    result = json.loads(path.read_text())
+    for scenario in ("pb28", "multi60", "cells5k_cov"):
+        part = result["scenarios"][scenario]
+        assert part["agreement"]["xdelnx"]["log10_p"] == pytest.approx(1.0), "xdelnx with itself"
+        assert "pydeseq2" in part["skipped"]
+        for name in peers[:2]:
+            (run,) = part["runs"][name]
+            assert "failed" not in run, run["failed"]
+            assert run["whole"] > run.get("computing", 0.0) > -1.0
+            assert run["peak_mb"] > 20, "an interpreter with NumPy has more"
+    (run,) = result["atlas"]["runs"]
+    assert "failed" not in run, run["failed"]
+    assert list(tmp_path.glob("xdelnx-benchmark-*")) == [], "the data of the benchmark are left behind"
+    table = path.with_suffix(".md").read_text()
+    assert "| xdelnx |" in table
+    assert "pydeseq2: no folder of peers given" in table
+
+
+def test_scaling(tmp_path):
+    done = command("benchmarks.scaling", "--scale", 0.01, "--repeats", 1, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*-scaling.md")
+    assert path.read_text().count("slope") == 5
+
+
+def test_slope(monkeypatch):
+    scaling = module("scaling", monkeypatch)
+    assert scaling.slope([1.0, 10.0, 100.0], [2.0, 20.0, 200.0]) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_significant(monkeypatch):
+    """Benjamini-Hochberg by hand: 0.01 <= 0.05 / 4 and 0.02 <= 0.05 * 2 / 4, but 0.2 and 0.9 are not."""
+    report = module("report", monkeypatch)
+    assert report.significant(np.array([0.9, 0.01, 0.2, 0.02, np.nan])) == 2
+    assert report.significant(np.full(3, 0.5)) == 0
