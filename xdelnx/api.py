@@ -119,8 +119,10 @@ def fit(
     gene_blocks = blocks.gene_blocks(table.array, entry_offset)
     settle = blocks.settled if compute else blocks.left_lazy
     seen = settle(passes.survey(gene_blocks, table.genes))
-    seen = with_warnings(seen) if compute else blocks.lazily(with_warnings, seen)
+    call = blocks.called if compute else blocks.lazily
+    seen = call(with_warnings, seen)
     factors = settle(_factors(size_factors, table, gene_blocks, seen))
+    factors = call(passes.factors_with_warning, factors, seen, table.sample_names)
     scale = settle(
         blocks.lazily(passes.make_scale, factors, sample_offset, plan.layout, seen, entry_offset is not None)
     )
@@ -132,7 +134,7 @@ def fit(
     result = passes.fit(
         gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle
     )
-    dataset = fit_dataset(result, table, model, questions, options, factors)
+    dataset = fit_dataset(result, table, model, questions, options, factors, call(passes.library_size, seen))
     if offset is not None and offset_name is None:
         dims = (SAMPLE,) if entry_offset is None else (SAMPLE, GENE)
         dataset["offset"] = (dims, sample_offset if entry_offset is None else entry_offset)
@@ -205,11 +207,11 @@ def test(
         scale,
         _fitted(fit, shrinkage=options["shrinkage"]),
         [question.weights for question in questions],
+        table.genes,
     )
     result = blocks.settled(result) if compute else result
     dataset = test_dataset(result, table, questions, model)
     dataset["df2"] = fit["df2"]
-    dataset["status"] = fit["status"]
     dataset.attrs = {name: fit.attrs[name] for name in fit.attrs if name != "history"}
     dataset.attrs |= {"title": "Differential expression: tests", "history": history("test", fit)}
     return zarr_safe(annotate(dataset))
@@ -246,8 +248,9 @@ def size_factors(data: Any, *, method: str = "normed_sum", counts: str = "counts
     if method not in METHODS:
         fail(f"unknown method {method!r}; {closest(str(method), METHODS, 'choose one of')}")
     gene_blocks = blocks.gene_blocks(table.array)
-    seen = with_warnings(blocks.settled(passes.survey(gene_blocks, table.genes)))
-    factors = blocks.settled(passes.size_factors(gene_blocks, seen, method, table.sample_names))
+    seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
+    factors = blocks.settled(passes.size_factors(gene_blocks, seen, method))
+    factors = blocks.called(passes.factors_with_warning, factors, seen, table.sample_names)
     values = xr.Dataset({"size_factor": (SAMPLE, factors)}, {SAMPLE: table.sample_names})
     return annotate(values)["size_factor"]
 
@@ -292,7 +295,7 @@ def _factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) 
     if choice is None or (isinstance(choice, str) and choice == "none"):
         return np.ones(len(table.samples))
     if isinstance(choice, str) and choice in METHODS:
-        return passes.size_factors(gene_blocks, seen, choice, table.sample_names)
+        return passes.size_factors(gene_blocks, seen, choice)
     if isinstance(choice, str):
         if choice not in table.dataset.variables:
             known = [*METHODS, "none", *table.samples.columns]
@@ -354,4 +357,6 @@ def _fitted(fit: xr.Dataset, *, shrinkage: bool) -> dict[str, Any]:
         "deviance": fit["deviance"].data,
         "ql_dispersion_shrunken": fit["ql_dispersion_shrunken"].data if shrinkage else None,
         "df2": fit["df2"].data,
+        "status": fit["status"].data,
+        "library_size": fit["library_size"].data,
     }

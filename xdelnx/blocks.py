@@ -163,6 +163,11 @@ def left_lazy(value: Any) -> Any:
     return value
 
 
+def called(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function here and now, in the caller's process: the counterpart of `lazily`."""
+    return function(*arguments)
+
+
 def lazily(function: Callable[..., Any], *arguments: Any) -> Delayed:
     """Call a function when its arguments are there."""
     return dask.delayed(function)(*arguments)

@@ -34,6 +34,7 @@ def fit_dataset(
     questions: Sequence[Contrast],
     options: AcrossGenes,
     factors: Any,
+    library_size: Any,
 ) -> xr.Dataset:
     """Label what `xdelnx.passes.fit` computes, together with the design and the size factors."""
     names = ["beta", "standard_error", "mean", "deviance", "dispersion"]
@@ -43,6 +44,7 @@ def fit_dataset(
     dataset = _variables(result, names, table, model, questions)
     dataset["residual_df"] = ((), float(options.residual_df))
     dataset["size_factor"] = ((SAMPLE,), _vector(factors, len(table.samples)))
+    dataset["library_size"] = ((SAMPLE,), _vector(library_size, len(table.samples)))
     dataset["design"] = ((SAMPLE, COEFFICIENT), model.matrix)
     return dataset.assign_coords({SAMPLE: table.sample_names})
 
@@ -53,7 +55,7 @@ def _vector(values: Any, size: int) -> Any:
 
 def test_dataset(result: Any, table: Counts, questions: Sequence[Contrast], model: Design) -> xr.Dataset:
     """Label what `xdelnx.passes.test` computes."""
-    return _variables(result, TEST_VARIABLES, table, model, questions)
+    return _variables(result, [*TEST_VARIABLES, "status"], table, model, questions)
 
 
 def _variables(

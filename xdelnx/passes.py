@@ -27,6 +27,7 @@ from xdelnx.scaling import (
     tmm_factors,
     tmm_reference,
     upper_quartiles,
+    with_warning,
 )
 from xdelnx.survey import Survey, checked, join, look
 from xdelnx.tiles import Block
@@ -43,18 +44,24 @@ def _joined_survey(looks: list[Survey], genes: np.ndarray) -> Survey:
     return checked(join(looks), genes)
 
 
-def size_factors(blocks: Blocks, seen: Survey | Delayed, method: str, samples: np.ndarray) -> Delayed:
+def size_factors(blocks: Blocks, seen: Survey | Delayed, method: str) -> Delayed:
     """Size factors (sample,) by a method, scaled to geometric mean 1."""
     if method == "normed_sum":
-        raw = dask.delayed(_totals)(seen)
+        raw = dask.delayed(library_size)(seen)
     elif method == "tmm":
         raw = _tmm(blocks.counts, seen)
     else:
         raw = _median(blocks.counts, method)
-    return dask.delayed(scale_to_unit_geometric_mean)(raw, samples)
+    return dask.delayed(scale_to_unit_geometric_mean)(raw)
 
 
-def _totals(seen: Survey) -> np.ndarray:
+def factors_with_warning(factors: np.ndarray, seen: Survey, samples: np.ndarray) -> np.ndarray:
+    """Warn of samples without a usable size factor."""
+    return with_warning(factors, seen.totals, samples)
+
+
+def library_size(seen: Survey) -> np.ndarray:
+    """Sum of the counts of each sample: (sample,)."""
     return seen.totals
 
 
@@ -304,16 +311,24 @@ def _finish(
 
 
 def test(
-    blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any], contrasts: Sequence[np.ndarray]
+    blocks: Blocks,
+    plan: steps.FitPlan,
+    scale: Any,
+    fitted: dict[str, Any],
+    contrasts: Sequence[np.ndarray],
+    genes: np.ndarray,
 ) -> Delayed:
-    """One pass for contrasts of a fit; ``fitted`` holds its arrays, lazy or not, by name."""
+    """One pass for contrasts of a fit; ``fitted`` holds its arrays, lazy or not, by name.
+
+    Computing it raises where the counts are no counts, or not those of the fit (by library size).
+    """
     constants = dask.delayed(plan, traverse=False), scale
     arrays = dask.delayed(dict)({name: values for name, values in fitted.items() if values is not None})
     reduced = [
-        dask.delayed(_test_block)(*constants, *read, arrays, (genes.start, genes.stop))
-        for read, genes in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
+        dask.delayed(_test_block)(*constants, *read, arrays, (part.start, part.stop))
+        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
     ]
-    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts))
+    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts), genes)
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
@@ -326,17 +341,26 @@ def _test_block(
     offset: np.ndarray | None,
     fitted: steps.Arrays,
     genes: tuple[int, int],
-) -> steps.Arrays:
-    part = slice(*genes)
-    return steps.test_step(plan, scale.block(counts, offset), fitted["theta"][part], fitted["beta"][part])
+) -> tuple[Survey, steps.Arrays]:
+    part, block = slice(*genes), scale.block(counts, offset)
+    seen = look(block.counts, offset)
+    if seen.usable:
+        return seen, steps.test_step(plan, block, fitted["theta"][part], fitted["beta"][part])
+    return seen, {}
 
 
 def _test_finish(
-    fitted: steps.Arrays, reduced: list[steps.Arrays], contrasts: list[np.ndarray]
+    fitted: steps.Arrays,
+    parts: list[tuple[Survey, steps.Arrays]],
+    contrasts: list[np.ndarray],
+    genes: np.ndarray,
 ) -> steps.Arrays:
-    parts = gathered.joined(reduced)
+    seen = checked(join([survey for survey, _ in parts]), genes)
+    if not np.allclose(seen.totals, fitted["library_size"], rtol=1e-9, atol=0.0):
+        fail("these are not the counts the fit was made from: the samples have other totals; test with those")
+    reduced = gathered.joined([arrays for _, arrays in parts])
     shrunken, df2 = fitted.get("ql_dispersion_shrunken"), float(fitted["df2"])
-    deviances = parts["reduced_deviance"]
-    return gathered.contrast_statistics(
-        contrasts, fitted["beta"], fitted["deviance"], deviances, shrunken, df2
-    ) | {"reduced_converged": parts["reduced_converged"]}
+    statistics = gathered.contrast_statistics(
+        contrasts, fitted["beta"], fitted["deviance"], reduced["reduced_deviance"], shrunken, df2
+    )
+    return statistics | {"status": steps.status_of_test(fitted["status"], reduced["reduced_converged"])}

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 
 from xdelnx.errors import XdelnxWarning
+from xdelnx.messages import fail, listing
 
 METHODS = ("normed_sum", "ratio", "poscounts", "tmm")
 UNUSABLE = 0.001  # the factor of a sample that has none
@@ -19,22 +20,29 @@ LOG_RATIO_TRIM = 0.3  # of the M-values, each side
 SUM_TRIM = 0.05  # of the A-values, each side
 
 
-def scale_to_unit_geometric_mean(raw: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Scale factors (sample,) to geometric mean 1; samples without a usable one get 0.001 and a warning."""
+def scale_to_unit_geometric_mean(raw: np.ndarray) -> np.ndarray:
+    """Scale factors (sample,) to geometric mean 1; samples without a usable one get `UNUSABLE`."""
     usable = np.isfinite(raw) & (raw > 0.0)
     if not usable.any():
-        msg = "no sample has a usable size factor: is every count zero?"
-        raise ValueError(msg)
+        fail("no sample has a usable size factor: is every count zero?")
     factors = np.full(raw.shape, UNUSABLE)
     factors[usable] = raw[usable] / np.exp(np.mean(np.log(raw[usable])))
-    if not usable.all():
-        names = ", ".join(map(str, samples[~usable][:5])) + (", ..." if (~usable).sum() > 5 else "")
-        warnings.warn(
-            f"{(~usable).sum()} of {raw.size} samples have no usable size factor (no counts?) and get {UNUSABLE}: "
-            f"{names}. Consider removing them.",
-            XdelnxWarning,
-            stacklevel=2,
-        )
+    return factors
+
+
+def with_warning(factors: np.ndarray, totals: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Warn of samples without a count (totals zero), and of those with counts but no usable factor."""
+    for marked, what in (
+        (totals == 0.0, "not a single count; consider removing them"),
+        ((factors == UNUSABLE) & (totals > 0.0), "no usable size factor by this method; choose another"),
+    ):
+        if marked.any():
+            warnings.warn(
+                f"{marked.sum()} of {factors.size} samples have {what} (a computed factor is {UNUSABLE} for them): "
+                f"{listing(samples[marked], limit=5)}",
+                XdelnxWarning,
+                stacklevel=5,
+            )
     return factors
 
 

@@ -46,6 +46,7 @@ VARIABLES: dict[str, Variable] = {
     "residual_df": Variable((), "residual degrees of freedom, samples - coefficients"),
     "status": Variable((GENE,), "how the fit of the gene ended"),
     "iterations": Variable((GENE,), "coefficient updates of the gene, over both fits"),
+    "library_size": Variable((SAMPLE,), "sum of the counts of the sample"),
     "size_factor": Variable((SAMPLE,), "size factor of the sample"),
     "design": Variable((SAMPLE, COEFFICIENT), "design matrix"),
     "log2fc": Variable((CONTRAST, GENE), "log2 fold change, clipped to +-10", "log2"),

@@ -77,12 +77,14 @@ def local_median(mean: np.ndarray, theta: np.ndarray) -> np.ndarray:
 
     A window of a tenth of the genes (at least 100), weighted by a normal density over +-3
     standard deviations; genes whose mean agrees to 10 digits are ordered by overdispersion,
-    so that rounding does not decide.
+    so that rounding does not decide. Genes that agree in both share the mean of their values, so
+    that their order does not decide either.
     """
     n = mean.size
     if n == 0:
         return theta.copy()
-    order = np.lexsort((theta, _significant(mean, 10)))
+    rounded = _significant(mean, 10), _significant(theta, 10)
+    order = np.lexsort(rounded[::-1])
     values, ranks = np.unique(theta[order], return_inverse=True)
     half = int(min(max(0.1 * n, 100.0), n) // 2)
     weights = _normal_weights(min(2 * half + 1, n))
@@ -98,8 +100,15 @@ def local_median(mean: np.ndarray, theta: np.ndarray) -> np.ndarray:
         found = values[_weighted_medians(ranks, weights, first)]
         medians = np.interp(np.arange(n) - half, first, found)
     trend = np.empty(n)
-    trend[order] = medians
+    trend[order] = _shared(medians, *(key[order] for key in rounded))
     return trend
+
+
+def _shared(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Mean of the values over each run of sorted pairs that are equal in both."""
+    starts = np.flatnonzero(np.concatenate([[True], (np.diff(first) != 0.0) | (np.diff(second) != 0.0)]))
+    sizes = np.diff(np.append(starts, values.size))
+    return np.repeat(np.add.reduceat(values, starts) / sizes, sizes)
 
 
 def _significant(x: np.ndarray, digits: int) -> np.ndarray:

@@ -271,6 +271,12 @@ def test_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) 
 test_step.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
 
 
+def status_of_test(status: np.ndarray, reduced_converged: np.ndarray) -> np.ndarray:
+    """Status (gene,) of a test: that of the fit, or that a reduced fit did not converge where this is graver."""
+    failed = ~reduced_converged & ~np.isin(status, [Status.ALL_ZERO, Status.COEFFICIENTS_NOT_CONVERGED])
+    return np.where(failed, np.int8(Status.REDUCED_NOT_CONVERGED), status).astype(np.int8)
+
+
 def _status(refit: Arrays, first: Arrays) -> np.ndarray:
     """The first that applies, from the gravest."""
     conditions = [

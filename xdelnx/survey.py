@@ -31,6 +31,11 @@ class Survey:
     offset_scale: np.ndarray  # (sample,) sum over expressed genes of the exponential of a per-gene offset
     bad_offset: np.ndarray  # (gene,) how many NaN or infinite offsets
 
+    @property
+    def usable(self) -> bool:
+        """Whether `checked` would let every gene pass."""
+        return not (self.negative.any() or self.not_finite.any() or self.bad_offset.any())
+
 
 def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
     """Survey a block (sample, gene), dense or sparse, with its per-entry offset (natural log) if it has one."""
@@ -105,7 +110,7 @@ def with_warnings(survey: Survey) -> Survey:
             f"these look like {doubt}. Pass raw counts (in AnnData often layers['counts']). If they are counts, "
             "silence this with warnings.simplefilter('ignore', xdelnx.XdelnxWarning).",
             XdelnxWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return survey
 
