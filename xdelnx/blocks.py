@@ -118,7 +118,7 @@ def gene_blocks(counts: Any, offset: Any = None) -> Blocks:
 def _chunked(array: Any, widths: tuple[int, ...]) -> da.Array:
     chunks = (array.shape[0], widths)
     if isinstance(array, da.Array):
-        return array.rechunk(chunks)
+        return array.rechunk(chunks, method="tasks")  # p2p would hold every block at a barrier
     return da.from_array(array, chunks=chunks, name=False)
 
 
