@@ -32,6 +32,7 @@ FLOORS = {
     "zeros": 20,
     "matrices": 20,
     "observations": 20,
+    "grouping": 21,
     "scaling": 21,
     "glm": 21,
     "dispersion": 22,
@@ -48,6 +49,7 @@ FLOORS = {
     "expressions": 43,
     "contrasts": 44,
     "blocks": 45,
+    "group_passes": 46,
     "passes": 46,
     # verbs on Datasets
     "checks": 49,
@@ -57,6 +59,7 @@ FLOORS = {
     "tables": 51,
     "inputs": 52,
     "labelled": 53,
+    "aggregation": 54,
     "api": 54,
     # people
     "drawing": 60,

@@ -79,6 +79,10 @@ def fit(design="~ condition", ds=DS, **options):
     return lambda: xd.fit(ds, design, **options)
 
 
+def pseudobulk(by, ds=DS):
+    return lambda: xd.pseudobulk(ds, by)
+
+
 def fit_data(ds):
     return lambda: xd.fit(ds, "~ condition")
 
@@ -377,6 +381,32 @@ TABLE = {
     "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
     "device": (fit(device="gpu"), ValueError, "device='gpu' is not available; choose one of 'auto', 'cpu'"),
     "another option": (fit(offsets=3), TypeError, "unexpected keyword argument 'offsets'"),
+    # ---- pseudobulk
+    "by, absent": (
+        pseudobulk("conditions"),
+        ValueError,
+        "by='conditions' is not a column of the samples; did you mean 'condition'? columns of the samples: condition",
+    ),
+    "by a gene's column": (pseudobulk("length"), ValueError, "by='length' is not a column of the samples"),
+    "by nothing": (pseudobulk([]), ValueError, "by names no column"),
+    "by None": (pseudobulk(None), TypeError, "by is the name of a column of the samples or a list of such"),
+    "by numbers": (pseudobulk([1]), TypeError, "by is the name of a column"),
+    "by one column twice": (pseudobulk(["batch", "batch"]), ValueError, "twice: batch, batch"),
+    "by, missing": (
+        pseudobulk(["batch", "condition"], DS.assign(condition=DS["condition"].where(DS["sample"] != "s3"))),
+        ValueError,
+        "column 'condition' is missing (NA) in 1 of 8 samples: s3. Leave those out",
+    ),
+    "sums of negative counts": (
+        pseudobulk("batch", with_counts(-3.0)),
+        ValueError,
+        "2 negative counts; pass raw counts",
+    ),
+    "sums of missing counts": (
+        lambda: pseudobulk("batch", chunked(with_counts(np.nan)))().compute(),
+        ValueError,
+        "1 NaN or infinite count; a sum over cells needs every one of them",
+    ),
 }
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     # command: (module, function, arguments that are positional on the command line or have no option)
     "simulate": ("xdelnx.simulation", "simulate", set()),
     "convert": ("xdelnx.io", "convert", {"source", "store"}),
+    "pseudobulk": ("xdelnx.aggregation", "pseudobulk", {"data"}),
     "fit": ("xdelnx.api", "fit", {"data", "compute"}),
     "test": ("xdelnx.api", "test", {"data", "fit", "compute"}),
 }

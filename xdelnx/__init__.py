@@ -20,6 +20,7 @@ _HOME = {
     "from_anndata": "io",
     "open_counts": "io",
     "plot": "plot",
+    "pseudobulk": "aggregation",
     "simulate": "simulation",
     "size_factors": "api",
     "test": "api",

@@ -103,6 +103,19 @@ def _convert(args: argparse.Namespace) -> None:
     _say(f"wrote {args.out}: {counts.shape[0]:,} samples x {counts.shape[1]:,} genes as {counts.dtype}")
 
 
+def _pseudobulk(args: argparse.Namespace) -> None:
+    from xdelnx.aggregation import pseudobulk
+    from xdelnx.io import open_counts
+    from xdelnx.stores import check_output, write_store
+
+    check_output(args.out, overwrite=args.overwrite)
+    data = open_counts(args.data, counts=args.counts)
+    with _job(args.scheduler, f"summing {_size(data[args.counts])} by {', '.join(args.by)}"):
+        result = pseudobulk(data, args.by, counts=args.counts)
+        write_store(result, args.out, overwrite=args.overwrite)
+    _say(f"wrote {args.out}: {result.sizes['sample']:,} samples")
+
+
 def _fit(args: argparse.Namespace) -> None:
     from xdelnx.api import fit
     from xdelnx.io import open_counts
@@ -230,7 +243,13 @@ def _one_or_more(values: Sequence[str] | None) -> Any:
     return values[0] if len(values) == 1 else list(values)
 
 
-_COMMANDS = {"simulate": _simulate, "convert": _convert, "fit": _fit, "test": _test}
+_COMMANDS = {
+    "simulate": _simulate,
+    "convert": _convert,
+    "pseudobulk": _pseudobulk,
+    "fit": _fit,
+    "test": _test,
+}
 
 
 # ---------------------------------------------------------------- where it runs

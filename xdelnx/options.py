@@ -136,6 +136,38 @@ examples:
     return add
 
 
+def _add_pseudobulk(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser(
+        "pseudobulk", help="sum the counts of each donor's (or other group's) cells", allow_abbrev=False
+    )
+    add.description = """\
+Sum the counts of the cells of each group, such as each donor's cells of each type, to a store
+that fit reads: a sample there is a group, with its number of cells."""
+    add.epilog = """\
+example:
+  xdelnx pseudobulk cells.zarr donors.zarr --by donor --by cell_type"""
+    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the sums to")
+    add.add_argument(
+        "--by",
+        action="append",
+        required=True,
+        metavar="COLUMN",
+        help="column of the samples; given several times, cells with equal values of all are one group",
+    )
+    _add_counts(add)
+    return add
+
+
+def _add_counts(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "--counts",
+        default="counts",
+        metavar="VARIABLE",
+        help="variable of COUNTS with the counts (default: %(default)s)",
+    )
+
+
 def _add_fit(commands: Any) -> argparse.ArgumentParser:
     add = commands.add_parser(
         "fit", help="fit every gene and test the design's last term", allow_abbrev=False
@@ -173,12 +205,7 @@ examples:
         "several times (default: last)",
     )
     _add_model(add)
-    add.add_argument(
-        "--counts",
-        default="counts",
-        metavar="VARIABLE",
-        help="variable of COUNTS with the counts (default: %(default)s)",
-    )
+    _add_counts(add)
     _add_shared(add)
     return add
 
@@ -300,4 +327,10 @@ def _scheduler_name(text: str) -> str:
     raise argparse.ArgumentTypeError(msg)
 
 
-_COMMANDS = {"simulate": _add_simulate, "convert": _add_convert, "fit": _add_fit, "test": _add_test}
+_COMMANDS = {
+    "simulate": _add_simulate,
+    "convert": _add_convert,
+    "pseudobulk": _add_pseudobulk,
+    "fit": _add_fit,
+    "test": _add_test,
+}

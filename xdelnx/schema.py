@@ -63,6 +63,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     # inputs
     "counts": Variable((SAMPLE, GENE), "read or molecule count"),
+    "n_cells": Variable((SAMPLE,), "cells whose counts were summed"),
 }
 
 

@@ -1,0 +1,38 @@
+"""Passes over cells by group as a Dask graph: one task a chunk, sums of chunks added as they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from xdelnx.grouping import sum_by_group, sum_type
+
+
+def group_sums(counts: Any, codes: np.ndarray, n_groups: int) -> Any:
+    """Sum counts (cell, gene) over the cells of each group: (group, gene).
+
+    Of a Dask array of any chunking a Dask array with the same chunks of genes, from one read of each
+    chunk; of any other array a NumPy array, at once.
+    """
+    if not isinstance(counts, da.Array):
+        return sum_by_group(counts, codes, n_groups)
+    dtype = sum_type(counts.dtype)
+    membership = da.from_array(codes[:, None], chunks=(counts.chunks[0], 1), name=False)
+    parts = da.map_blocks(
+        _block_sums,
+        counts,
+        membership,
+        n_groups=n_groups,
+        chunks=((n_groups,) * counts.numblocks[0], counts.chunks[1]),
+        dtype=dtype,
+        meta=np.empty((0, 0), dtype=dtype),
+    )
+    if parts.numblocks[0] == 1:
+        return parts
+    return da.stack([parts.blocks[i] for i in range(parts.numblocks[0])]).sum(axis=0)
+
+
+def _block_sums(counts: Any, membership: np.ndarray, n_groups: int) -> np.ndarray:
+    return sum_by_group(counts, membership[:, 0], n_groups)
