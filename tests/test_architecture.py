@@ -51,6 +51,7 @@ FLOORS = {
     "blocks": 45,
     "group_passes": 46,
     "passes": 46,
+    "fitted_passes": 47,
     # verbs on Datasets
     "checks": 49,
     "stores": 50,
@@ -59,8 +60,10 @@ FLOORS = {
     "tables": 51,
     "inputs": 52,
     "labelled": 53,
+    "fitted": 53,
     "aggregation": 54,
     "api": 54,
+    "inference": 54,
     # people
     "drawing": 60,
     "plot": 61,

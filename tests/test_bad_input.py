@@ -455,6 +455,22 @@ AFTER_A_FIT = {
     ),
     "not nested": (asking(DS, reduced="~ batch"), ValueError, "batch"),
     "device": (asking(DS, device="gpu"), ValueError, "device='gpu' is not available"),
+    "covariance of no gene": (
+        lambda fit: xd.covariance(DS, fit, []),
+        ValueError,
+        "genes is empty; name some of the fit's genes, or leave it out for all of them",
+    ),
+    "covariance of an unknown gene": (
+        lambda fit: xd.covariance(DS, fit, ["g3", "g77"]),
+        ValueError,
+        "1 gene not in the fit: g77; did you mean 'g7'",
+    ),
+    "covariance of other data": (
+        lambda fit: xd.covariance(DS.isel(sample=slice(6)), fit),
+        ValueError,
+        "the data has 6 samples",
+    ),
+    "covariance without a fit": (lambda fit: xd.covariance(DS, DS), ValueError, "holds counts, not a fit"),
     "fewer samples": (
         asking(DS.isel(sample=slice(6))),
         ValueError,

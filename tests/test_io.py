@@ -501,7 +501,7 @@ def test_convert_refuses_an_existing_store_before_reading(tmp_path):
 
 def test_every_variable_of_the_schema_round_trips(tmp_path):
     """A result with every variable of the schema, NaN and infinities among them, comes back identical."""
-    sizes = {"sample": 3, "gene": 4, "coefficient": 2, "contrast": 1, "restriction": 2}
+    sizes = {"sample": 3, "gene": 4, "coefficient": 2, "coefficient2": 2, "contrast": 1, "restriction": 2}
     rng = np.random.default_rng(0)
     result = xr.Dataset(coords={dim: [f"{dim} {i}" for i in range(size)] for dim, size in sizes.items()})
     for name, variable in VARIABLES.items():

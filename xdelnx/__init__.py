@@ -16,6 +16,7 @@ from typing import Any
 _HOME = {
     "XdelnxWarning": "errors",
     "convert": "io",
+    "covariance": "inference",
     "fit": "api",
     "from_anndata": "io",
     "open_counts": "io",

@@ -5,29 +5,24 @@ Labels are taken off here and put back on here; everything between is arrays.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from xdelnx import blocks, inputs, passes
-from xdelnx.basis import basis_of, layout_of
+from xdelnx import blocks, fitted_passes, inputs, passes
 from xdelnx.contrasts import Contrast, resolve_contrasts
-from xdelnx.design import Design, build_design, design_from_result
+from xdelnx.design import Design, build_design
+from xdelnx.fitted import make_plan, reopen
 from xdelnx.gathered import AcrossGenes
 from xdelnx.inputs import Counts
 from xdelnx.labelled import fit_attributes, fit_dataset, history, test_dataset
-from xdelnx.messages import closest, counted, fail, listing
+from xdelnx.messages import closest, fail
 from xdelnx.scaling import METHODS
-from xdelnx.schema import COEFFICIENT, GENE, SAMPLE, annotate
-from xdelnx.steps import FitPlan, make_penalty, reduced_basis
+from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.stores import zarr_safe
 from xdelnx.survey import with_warnings
-
-NEEDED_BY_A_TEST = ("beta", "deviance", "design", "df2", "dispersion", "size_factor", "status")
 
 
 def fit(
@@ -114,7 +109,7 @@ def fit(
     questions = _questions(model, contrasts, table)
     dispersion = inputs.as_overdispersion(overdispersion, table)
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
-    plan = _plan(model, questions, ridge=inputs.as_ridge(ridge), cox_reid=cox_reid, device=device)
+    plan = make_plan(model, questions, ridge=inputs.as_ridge(ridge), cox_reid=cox_reid, device=device)
     sample_offset, entry_offset, offset_name = inputs.as_offset(offset, table)
     gene_blocks = blocks.gene_blocks(table.array, entry_offset)
     settle = blocks.settled if compute else blocks.left_lazy
@@ -183,8 +178,9 @@ def test(
     Returns
     -------
     xarray.Dataset
-        ``log2fc``, ``coef`` (natural log), ``stat``, ``pval``, ``padj`` (contrast, gene), ``df1``
-        (contrast), ``df2``, ``contrast_weight``; ``status`` (gene).
+        ``log2fc``, ``coef`` (natural log), ``lfc_se``, ``ci_low``, ``ci_high`` (log2; 95 %), ``stat``,
+        ``pval``, ``padj`` (contrast, gene), ``df1`` (contrast), ``df2``, ``contrast_weight``;
+        ``status`` (gene).
 
     Raises
     ------
@@ -192,25 +188,15 @@ def test(
         The contrast is unknown or empty, or the data is not what the fit was made from.
     """
     device = blocks.resolve_device(device)
-    options = _options_of(fit)
-    table = inputs.as_counts(data, options["counts"])
-    _check_same(table, fit)
-    model = design_from_result(fit)
-    questions = resolve_contrasts(model, contrast, samples=table.samples, reduced=reduced)
-    plan = _plan(model, questions, ridge=options["ridge"], cox_reid=options["cox_reid"], device=device)
-    offset = options["offset"] if options["offset"] is not None else fit.get("offset")
-    sample_offset, entry_offset, _ = inputs.as_offset(offset, table)
-    scale = blocks.lazily(passes.fitted_scale, fit["size_factor"].data, sample_offset, plan.layout)
-    result = passes.test(
-        blocks.gene_blocks(table.array, entry_offset),
-        plan,
-        scale,
-        _fitted(fit, shrinkage=options["shrinkage"]),
-        [question.weights for question in questions],
-        table.genes,
+    again = reopen(data, fit)
+    questions = resolve_contrasts(again.model, contrast, samples=again.table.samples, reduced=reduced)
+    plan = again.plan(questions, device)
+    weights = [question.weights for question in questions]
+    result = fitted_passes.test(
+        again.blocks(), plan, again.scale(plan), again.arrays, weights, again.table.genes
     )
     result = blocks.settled(result) if compute else result
-    dataset = test_dataset(result, table, questions, model)
+    dataset = test_dataset(result, again.table, questions, again.model)
     dataset["df2"] = fit["df2"]
     dataset.attrs = {name: fit.attrs[name] for name in fit.attrs if name != "history"}
     dataset.attrs |= {"title": "Differential expression: tests", "history": history("test", fit)}
@@ -264,32 +250,6 @@ def _questions(model: Design, contrasts: Any, table: Counts) -> tuple[Contrast, 
     return resolve_contrasts(model, contrasts, samples=table.samples)
 
 
-def _plan(
-    model: Design, questions: Sequence[Contrast], *, ridge: float, cox_reid: bool, device: str
-) -> FitPlan:
-    layout = layout_of(model.matrix)
-    penalised = _ridge_weights(model, ridge)
-    n_samples, dense = model.matrix.shape[0], penalised is not None
-    basis = basis_of(layout, dense=dense)
-    reduced = tuple(reduced_basis(layout, question.weights, dense=dense) for question in questions)
-    return FitPlan(
-        layout=layout,
-        basis=basis,
-        mean_scale=np.nan,
-        cox_reid=cox_reid,
-        penalty=make_penalty(basis, penalised, n_samples),
-        reduced=tuple((part, make_penalty(part, penalised, n_samples)) for part in reduced),
-        device=device,
-    )
-
-
-def _ridge_weights(model: Design, ridge: float) -> np.ndarray | None:
-    """Weight of each coefficient in the penalty; columns that are constant (an intercept) have none."""
-    if ridge == 0.0:
-        return None
-    return np.where(np.ptp(model.matrix, axis=0) == 0.0, 0.0, ridge)
-
-
 def _factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) -> Any:
     """Size factors (sample,), lazily where a method computes them from lazy counts."""
     if choice is None or (isinstance(choice, str) and choice == "none"):
@@ -305,58 +265,3 @@ def _factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) 
             )
         choice = inputs.numeric_variable(table, choice, "size_factors")
     return inputs.positive_per_sample(choice, table, "size_factors")
-
-
-# ---- from a fit back to what a test needs ----------------------------------------------------------------
-
-
-def _options_of(fit: Any) -> dict[str, Any]:
-    """Options of a fit; raises if it is not one, or not all of one."""
-    if not isinstance(fit, xr.Dataset):
-        path = repr(fit) if isinstance(fit, str) else "path"
-        msg = (
-            f"fit is the Dataset that xdelnx.fit returned, received {type(fit).__name__}; one that is stored opens "
-            f"with xarray.open_zarr({path})"
-        )
-        raise TypeError(msg)
-    options = fit.attrs.get("options")
-    missing = [name for name in NEEDED_BY_A_TEST if name not in fit]
-    if "beta" in missing and "pval" in fit:
-        fail("this is what xdelnx.test returned; pass the fit that it was made from")
-    if "beta" in missing and "counts" in fit:
-        fail("this Dataset holds counts, not a fit; the order is test(data, fit)")
-    if missing:
-        fail(f"the Dataset is not a whole fit, it lacks {listing(missing)}; pass what xdelnx.fit returned")
-    if not isinstance(options, str):
-        fail(
-            "the fit has lost its attribute 'options', as in arithmetic on Datasets; pass it as xdelnx.fit returned it"
-        )
-    return json.loads(options)
-
-
-def _check_same(table: Counts, fit: xr.Dataset) -> None:
-    for dim, names in ((SAMPLE, table.samples.index), (GENE, table.genes)):
-        fitted, given = fit.get_index(dim).astype(object), pd.Index(names).astype(object)
-        if fitted.equals(given):
-            continue
-        if fitted.size == given.size and fitted.isin(given).all():
-            fail(
-                f"the {dim}s of the data are in another order than those of the fit; use data.sel({dim}=fit.{dim})"
-            )
-        fail(
-            f"the data has {counted(given.size, dim)} ({listing(given, 2)}) and the fit {counted(fitted.size, dim)} "
-            f"({listing(fitted, 2)}); test with the counts the fit was made from"
-        )
-
-
-def _fitted(fit: xr.Dataset, *, shrinkage: bool) -> dict[str, Any]:
-    theta = fit["dispersion_trend"] if shrinkage else fit["dispersion"]
-    return {
-        "theta": theta.data,
-        "beta": fit["beta"].transpose(GENE, COEFFICIENT).data,
-        "deviance": fit["deviance"].data,
-        "ql_dispersion_shrunken": fit["ql_dispersion_shrunken"].data if shrinkage else None,
-        "df2": fit["df2"].data,
-        "status": fit["status"].data,
-        "library_size": fit["library_size"].data,
-    }

@@ -10,6 +10,7 @@ import numpy as np
 from xdelnx.shrinkage import shrink
 from xdelnx.significance import (
     benjamini_hochberg,
+    confidence_interval,
     likelihood_ratio_test,
     log2_fold_change,
     quasi_likelihood_test,
@@ -84,10 +85,11 @@ def contrast_statistics(
     beta: np.ndarray,
     deviance: np.ndarray,
     reduced_deviance: np.ndarray,
+    contrast_variance: np.ndarray,
     ql_dispersion_shrunken: np.ndarray | None,
     df2: float,
 ) -> Arrays:
-    """Test every contrast: ``log2fc``, ``coef``, ``stat``, ``pval``, ``padj``, each (contrast, gene).
+    """Test every contrast.
 
     Parameters
     ----------
@@ -95,10 +97,18 @@ def contrast_statistics(
         Weights (restriction, coefficient) of each.
     beta, deviance, reduced_deviance
         (gene, coefficient), (gene,) and (gene, contrast).
+    contrast_variance
+        (gene, contrast) unscaled variance; NaN for a joint test.
     ql_dispersion_shrunken
         (gene,); None without shrinkage, where the test is a chi-squared one.
     df2
         Degrees of freedom of the denominator.
+
+    Returns
+    -------
+    dict
+        ``log2fc``, ``coef``, ``lfc_se``, ``ci_low``, ``ci_high``, ``stat``, ``pval``, ``padj``, each
+        (contrast, gene).
     """
     shape = (len(contrasts), deviance.size)
     coef, stat, pval = np.full(shape, np.nan), np.empty(shape), np.empty(shape)
@@ -110,9 +120,15 @@ def contrast_statistics(
             stat[i], pval[i] = likelihood_ratio_test(drop, weights.shape[0])
         else:
             stat[i], pval[i] = quasi_likelihood_test(drop, weights.shape[0], ql_dispersion_shrunken, df2)
+    scale = 1.0 if ql_dispersion_shrunken is None else ql_dispersion_shrunken
+    standard_error = np.sqrt(scale * contrast_variance.T)
+    low, high = confidence_interval(coef, standard_error, df2)
     return {
         "log2fc": log2_fold_change(coef),
         "coef": coef,
+        "lfc_se": standard_error / np.log(2.0),
+        "ci_low": low / np.log(2.0),
+        "ci_high": high / np.log(2.0),
         "stat": stat,
         "pval": pval,
         "padj": benjamini_hochberg(pval),

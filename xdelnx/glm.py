@@ -37,10 +37,13 @@ class Penalty:
         (parameter, parameter): n Lambda' Lambda in the basis.
     target
         (parameter,): that matrix times the coefficients shrunk to.
+    constant
+        What the penalty is where all parameters are 0.
     """
 
     matrix: np.ndarray
     target: np.ndarray
+    constant: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,18 @@ class Coefficients:
 
 
 class Model:
-    """A basis on a backend: from parameters to kinds and from sums by kind back to parameters."""
+    """A basis on a backend: from parameters to kinds and from sums by kind back to parameters.
 
-    def __init__(self, backend: Backend, basis: Basis, penalty: Penalty | None = None) -> None:
+    With a ``shift`` (kind,) the linear predictor has that, which is not fitted, added to it.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        basis: Basis,
+        penalty: Penalty | None = None,
+        shift: np.ndarray | None = None,
+    ) -> None:
         if penalty is not None and basis.groups:
             msg = "a penalty fills the zeros between groups: build the basis with dense=True"
             raise ValueError(msg)
@@ -66,12 +78,14 @@ class Model:
         self._rows = backend.asarray(np.ascontiguousarray(basis.rows.T))  # (parameter, kind)
         self._products = backend.asarray(np.ascontiguousarray(basis.products.T))  # (packed, kind)
         self.penalty = penalty
+        self.shift = None if shift is None else backend.asarray(shift[None, :])
         largest_row = np.sqrt(np.max(np.sum(basis.rows**2, axis=1), initial=0.0))
         self.longest_step = LONGEST_STEP / max(float(largest_row), 1e-300)
 
     def log_mean(self, b: Array) -> Array:
         """Log of the mean at scale 1: (gene, kind)."""
-        return self.backend.kernel("spread")(b, self._rows)
+        log_mean = self.backend.kernel("spread")(b, self._rows)
+        return log_mean if self.shift is None else log_mean + self.shift
 
     def mean(self, b: Array) -> Array:
         """Mean at scale 1: (gene, kind); held below e^300, where a step that overshot would overflow."""
@@ -106,7 +120,8 @@ class Model:
         if self.penalty is None:
             return deviance
         matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
-        return deviance + self.xp.sum((self.backend.kernel("combine")(b, matrix) - 2.0 * target) * b, axis=1)
+        linear = self.backend.kernel("combine")(b, matrix) - 2.0 * target
+        return deviance + self.xp.sum(linear * b, axis=1) + self.penalty.constant
 
     def solve(self, information: Array, rhs: Array) -> Array:
         """Solve the system of each gene: (gene, parameter)."""
@@ -137,7 +152,8 @@ def start_from_data(model: Model, observations: Observations, theta: Array) -> A
 
 def start_from_fit(model: Model, log_mean: Array, weight: Array) -> Array:
     """Weighted projection of a fit's log mean (gene, kind) onto the model: (gene, parameter)."""
-    return model.solve(model.information(weight), model.project(weight * log_mean))
+    fitted = log_mean if model.shift is None else log_mean - model.shift
+    return model.solve(model.information(weight), model.project(weight * fitted))
 
 
 @dataclass

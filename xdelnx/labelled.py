@@ -23,7 +23,7 @@ REFERENCES = (
     "McCarthy et al. 2012, doi:10.1093/nar/gks042; "
     "Smyth 2004, doi:10.2202/1544-6115.1027"
 )
-TEST_VARIABLES = ("log2fc", "coef", "stat", "pval", "padj")
+TEST_VARIABLES = ("log2fc", "coef", "lfc_se", "ci_low", "ci_high", "stat", "pval", "padj")
 SHRINKAGE_VARIABLES = ("dispersion_trend", "ql_dispersion", "ql_prior", "ql_dispersion_shrunken")
 
 
@@ -54,7 +54,7 @@ def _vector(values: Any, size: int) -> Any:
 
 
 def test_dataset(result: Any, table: Counts, questions: Sequence[Contrast], model: Design) -> xr.Dataset:
-    """Label what `xdelnx.passes.test` computes."""
+    """Label what `xdelnx.fitted_passes.test` computes."""
     return _variables(result, [*TEST_VARIABLES, "status"], table, model, questions)
 
 

@@ -81,7 +81,7 @@ def _dense(counts: Any) -> np.ndarray:
 
 def _by_sample(array: da.Array) -> da.Array:
     """All genes of some samples in one chunk."""
-    return array.rechunk((max(BLOCK_ENTRIES // array.shape[1], 1), -1))
+    return array.rechunk((max(BLOCK_ENTRIES // array.shape[1], 1), -1), method="tasks")
 
 
 def _median(counts: da.Array, method: str) -> Delayed:
@@ -304,63 +304,13 @@ def _finish(
     variance = result.pop("variance") * (1.0 if shrunken is None else shrunken[:, None])
     df2 = gathered.denominator_df(options, middle.get("prior_df"))
     statistics = gathered.contrast_statistics(
-        contrasts, result["beta"], result["deviance"], result.pop("reduced_deviance"), shrunken, df2
+        contrasts,
+        result["beta"],
+        result["deviance"],
+        result.pop("reduced_deviance"),
+        result.pop("contrast_variance"),
+        shrunken,
+        df2,
     )
     middle = {name: values for name, values in middle.items() if name != "theta"}
     return result | middle | statistics | {"standard_error": np.sqrt(variance), "df2": np.array(df2)}
-
-
-def test(
-    blocks: Blocks,
-    plan: steps.FitPlan,
-    scale: Any,
-    fitted: dict[str, Any],
-    contrasts: Sequence[np.ndarray],
-    genes: np.ndarray,
-) -> Delayed:
-    """One pass for contrasts of a fit; ``fitted`` holds its arrays, lazy or not, by name.
-
-    Computing it raises where the counts are no counts, or not those of the fit (by library size).
-    """
-    constants = dask.delayed(plan, traverse=False), scale
-    arrays = dask.delayed(dict)({name: values for name, values in fitted.items() if values is not None})
-    reduced = [
-        dask.delayed(_test_block)(*constants, *read, arrays, (part.start, part.stop))
-        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
-    ]
-    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts), genes)
-
-
-test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
-
-
-def _test_block(
-    plan: steps.FitPlan,
-    scale: Scale,
-    counts: np.ndarray,
-    offset: np.ndarray | None,
-    fitted: steps.Arrays,
-    genes: tuple[int, int],
-) -> tuple[Survey, steps.Arrays]:
-    part, block = slice(*genes), scale.block(counts, offset)
-    seen = look(block.counts, offset)
-    if seen.usable:
-        return seen, steps.test_step(plan, block, fitted["theta"][part], fitted["beta"][part])
-    return seen, {}
-
-
-def _test_finish(
-    fitted: steps.Arrays,
-    parts: list[tuple[Survey, steps.Arrays]],
-    contrasts: list[np.ndarray],
-    genes: np.ndarray,
-) -> steps.Arrays:
-    seen = checked(join([survey for survey, _ in parts]), genes)
-    if not np.allclose(seen.totals, fitted["library_size"], rtol=1e-9, atol=0.0):
-        fail("these are not the counts the fit was made from: the samples have other totals; test with those")
-    reduced = gathered.joined([arrays for _, arrays in parts])
-    shrunken, df2 = fitted.get("ql_dispersion_shrunken"), float(fitted["df2"])
-    statistics = gathered.contrast_statistics(
-        contrasts, fitted["beta"], fitted["deviance"], reduced["reduced_deviance"], shrunken, df2
-    )
-    return statistics | {"status": steps.status_of_test(fitted["status"], reduced["reduced_converged"])}

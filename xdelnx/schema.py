@@ -19,6 +19,7 @@ GENE = "gene"
 COEFFICIENT = "coefficient"
 CONTRAST = "contrast"
 RESTRICTION = "restriction"
+COEFFICIENT2 = "coefficient2"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ VARIABLES: dict[str, Variable] = {
     "coef": Variable(
         (CONTRAST, GENE), "contrast of the coefficients (natural log of the fold change)", "log"
     ),
+    "lfc_se": Variable((CONTRAST, GENE), "standard error of log2fc, quasi-likelihood scaled", "log2"),
+    "ci_low": Variable((CONTRAST, GENE), "lower end of the 95 % confidence interval of log2fc", "log2"),
+    "ci_high": Variable((CONTRAST, GENE), "upper end of the 95 % confidence interval of log2fc", "log2"),
     "stat": Variable((CONTRAST, GENE), "test statistic (F; chi-squared without shrinkage)"),
     "pval": Variable((CONTRAST, GENE), "p-value"),
     "padj": Variable((CONTRAST, GENE), "p-value adjusted for multiple testing (Benjamini-Hochberg)"),
@@ -60,6 +64,9 @@ VARIABLES: dict[str, Variable] = {
     "df2": Variable((), "degrees of freedom of the test, denominator (infinite: chi-squared)"),
     "contrast_weight": Variable(
         (CONTRAST, RESTRICTION, COEFFICIENT), "weights of the coefficients in the contrast (NaN: no such row)"
+    ),
+    "covariance": Variable(
+        (GENE, COEFFICIENT, COEFFICIENT2), "covariance of the coefficients, quasi-likelihood scaled", "log^2"
     ),
     # inputs
     "counts": Variable((SAMPLE, GENE), "read or molecule count"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import chdtrc, fdtrc
+from scipy.special import chdtrc, fdtrc, ndtri, stdtrit
 
 LARGEST_LOG2FC = 10.0
+CONFIDENCE = 0.95  # of intervals
 
 
 def quasi_likelihood_test(
@@ -46,3 +47,12 @@ def _benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
 def log2_fold_change(coef: np.ndarray) -> np.ndarray:
     """Natural log to log2, clipped to +-10."""
     return np.clip(coef / np.log(2.0), -LARGEST_LOG2FC, LARGEST_LOG2FC)
+
+
+def confidence_interval(
+    estimate: np.ndarray, standard_error: np.ndarray, df2: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of 95 % by Student's t, or the normal where ``df2`` is infinite: lower and upper ends."""
+    upper = 0.5 + 0.5 * CONFIDENCE
+    half = standard_error * (ndtri(upper) if np.isinf(df2) else stdtrit(df2, upper))
+    return estimate - half, estimate + half

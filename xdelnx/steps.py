@@ -7,6 +7,7 @@ ever made in floating point.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,23 @@ SEPARATED_BELOW = 1e-7  # expected counts in all samples of a kind: none, to the
 
 
 @dataclass(frozen=True)
+class Reduced:
+    """The part of the design on which a contrast has a given value.
+
+    Parameters
+    ----------
+    basis, penalty
+        As for the whole design.
+    shift
+        (kind,): what the contrast's value adds to the linear predictor; None for 0.
+    """
+
+    basis: Basis
+    penalty: Penalty | None = None
+    shift: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class FitPlan:
     """What every block needs to know of a fit.
 
@@ -40,7 +58,9 @@ class FitPlan:
     penalty
         Ridge, in the basis.
     reduced
-        Basis of the reduced design of each contrast, and its penalty.
+        Each contrast's design without it.
+    directions
+        (contrast, parameter): each contrast as a sum of the basis' parameters; NaN for a joint test.
     device
         Name of the backend.
     """
@@ -50,7 +70,8 @@ class FitPlan:
     mean_scale: float
     cox_reid: bool = True
     penalty: Penalty | None = None
-    reduced: tuple[tuple[Basis, Penalty | None], ...] = ()
+    reduced: tuple[Reduced, ...] = ()
+    directions: np.ndarray | None = None
     device: str = "cpu"
 
     @property
@@ -59,17 +80,35 @@ class FitPlan:
         return backend_on(self.device)
 
 
-def make_penalty(basis: Basis, ridge: np.ndarray | None, n_samples: int) -> Penalty | None:
-    """Half the gradient of ``n ||Lambda beta||^2`` in the basis; Lambda is diagonal, (coefficient,)."""
+def make_penalty(
+    basis: Basis, ridge: np.ndarray | None, n_samples: int, at: np.ndarray | None = None
+) -> Penalty | None:
+    """Half the gradient of ``n ||Lambda beta||^2`` in the basis; Lambda is diagonal, (coefficient,).
+
+    With ``at`` (coefficient,), of ``n ||Lambda (at + beta)||^2``.
+    """
     if ridge is None:
         return None
     scaled = ridge[:, None] * basis.to_coefficients
-    return Penalty(n_samples * scaled.T @ scaled, np.zeros(basis.size))
+    there = ridge * (np.zeros(ridge.size) if at is None else at)
+    return Penalty(
+        n_samples * scaled.T @ scaled, -n_samples * scaled.T @ there, n_samples * float(there @ there)
+    )
 
 
-def reduced_basis(layout: Layout, weights: np.ndarray, *, dense: bool) -> Basis:
-    """Basis of the design without the contrast: the part on which its weights (q, coefficient) vanish."""
-    return basis_of(layout, complement(weights), dense=dense)
+def constrained(layout: Layout, weights: np.ndarray, value: float, ridge: np.ndarray | None) -> Reduced:
+    """The design where the contrast's weights (q, coefficient) give ``value`` (natural log; q = 1 unless 0)."""
+    basis = basis_of(layout, complement(weights), dense=ridge is not None)
+    n_samples = layout.order.size
+    if value == 0.0:
+        return Reduced(basis, make_penalty(basis, ridge, n_samples))
+    at = value * weights[0] / (weights[0] @ weights[0])
+    return Reduced(basis, make_penalty(basis, ridge, n_samples, at), layout.design @ at)
+
+
+def direction(basis: Basis, weights: np.ndarray) -> np.ndarray:
+    """Contrast of weights (q, coefficient) on the basis' parameters (parameter,); NaN for a joint test."""
+    return weights[0] @ basis.to_coefficients if weights.shape[0] == 1 else np.full(basis.size, np.nan)
 
 
 def _scatter(parts: list[tuple[np.ndarray, Arrays]], n_genes: int) -> Arrays:
@@ -182,7 +221,8 @@ def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) ->
     -------
     dict
         ``beta`` (gene, coefficient), ``deviance``, ``variance`` (gene, coefficient): the unscaled
-        variance of beta; ``reduced_deviance`` (gene, contrast), ``iterations``, ``status`` (gene,).
+        variance of beta; ``contrast_variance``, the same of each contrast, and ``reduced_deviance``
+        (gene, contrast), ``iterations``, ``status`` (gene,).
     """
     model = Model(plan.backend, plan.basis, plan.penalty)
     parts = []
@@ -192,13 +232,13 @@ def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) ->
         found = fit_coefficients(model, tile.observations, at, start)
         parts.append((tile.genes, _refit_tile(plan, model, tile, at, found)))
     p = plan.basis.to_coefficients.shape[0]
-    result = _scatter(parts, block.n_genes) if parts else _empty_refit(block.n_genes, p, len(plan.reduced))
+    result = _scatter(parts, block.n_genes) if parts else _empty_refit(plan, block.n_genes, p)
     result["status"] = _status(result, first)
     result["iterations"] = result["iterations"] + first["iterations"]
     return result
 
 
-def _empty_refit(n_genes: int, p: int, n_contrasts: int) -> Arrays:
+def _empty_refit(plan: FitPlan, n_genes: int, p: int) -> Arrays:
     no = np.zeros(n_genes, dtype=bool)
     return {
         "beta": np.full((n_genes, p), np.nan),
@@ -207,13 +247,15 @@ def _empty_refit(n_genes: int, p: int, n_contrasts: int) -> Arrays:
         "separated": no,
         "iterations": np.zeros(n_genes, dtype=np.int64),
         "converged": no,
-        **_empty_test(n_genes, n_contrasts),
+        **_empty_test(plan, n_genes),
     }
 
 
-def _empty_test(n_genes: int, n_contrasts: int) -> Arrays:
+def _empty_test(plan: FitPlan, n_genes: int) -> Arrays:
+    n_contrasts = 0 if plan.directions is None else plan.directions.shape[0]
     return {
-        "reduced_deviance": np.full((n_genes, n_contrasts), np.nan),
+        "contrast_variance": np.full((n_genes, n_contrasts), np.nan),
+        "reduced_deviance": np.full((n_genes, len(plan.reduced)), np.nan),
         "reduced_converged": np.zeros(n_genes, dtype=bool),
     }
 
@@ -233,42 +275,81 @@ def _refit_tile(plan: FitPlan, model: Model, tile: Tile, theta: Any, found: Coef
         separated=xp.any(expected < SEPARATED_BELOW, axis=1),
         iterations=found.iterations,
         converged=found.converged,
-    ) | _reduced_fits(plan, observations, model.log_mean(found.b), weight, theta)
+    ) | _contrasts(plan, observations, model.log_mean(found.b), weight, theta)
 
 
-def _reduced_fits(
-    plan: FitPlan, observations: Observations, log_mean: Any, weight: Any, theta: Any
-) -> Arrays:
-    """Deviance without each contrast, from the full fit's projection on."""
+def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight: Any, theta: Any) -> Arrays:
+    """Variance of each contrast, and the deviance without it, from the full fit's projection on."""
     xp, n_genes = plan.backend.xp, theta.shape[0]
     rows = xp.arange(n_genes)
     deviances, all_converged = [], xp.ones(n_genes, dtype=xp.bool)
-    for basis, penalty in plan.reduced:
-        model = Model(plan.backend, basis, penalty)
+    for reduced in plan.reduced:
+        model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift)
         found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
         deviance = observations.deviance(model.mean(found.b), theta, rows)
         deviances.append(model.penalised(deviance, found.b))
         all_converged = all_converged & found.converged
-    if not deviances:
-        return _empty_test(n_genes, 0) | _host(plan, reduced_converged=all_converged)
-    return _host(plan, reduced_deviance=xp.stack(deviances, axis=1), reduced_converged=all_converged)
+    if plan.directions is None or not deviances:
+        return _empty_test(plan, n_genes) | _host(plan, reduced_converged=all_converged)
+    full = Model(plan.backend, plan.basis, plan.penalty)
+    return _host(
+        plan,
+        contrast_variance=full.quadratic_forms(
+            full.information(weight), plan.backend.asarray(plan.directions)
+        ),
+        reduced_deviance=xp.stack(deviances, axis=1),
+        reduced_converged=all_converged,
+    )
 
 
 def test_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) -> Arrays:
-    """One pass for contrasts asked for later: ``reduced_deviance`` (gene, contrast), ``reduced_converged``."""
-    parts = []
-    design = plan.backend.asarray(plan.layout.design)
-    for tile in tiles(plan.backend, plan.layout, block):
-        xp = plan.backend.xp
-        log_mean = plan.backend.kernel("combine")(plan.backend.asarray(beta[tile.genes]), design)
-        at = plan.backend.asarray(theta[tile.genes])
-        m = xp.exp(log_mean)
-        weight = tile.observations.fisher(m, at, xp.arange(tile.genes.size))
-        parts.append((tile.genes, _reduced_fits(plan, tile.observations, log_mean, weight, at)))
-    return _scatter(parts, block.n_genes) if parts else _empty_test(block.n_genes, len(plan.reduced))
+    """One pass for contrasts asked for later.
+
+    Returns
+    -------
+    dict
+        ``contrast_variance`` and ``reduced_deviance`` (gene, contrast), ``reduced_converged`` (gene,).
+    """
+    parts = [
+        (tile.genes, _contrasts(plan, tile.observations, log_mean, weight, at))
+        for tile, at, log_mean, weight in _at_fit(plan, block, theta, beta)
+    ]
+    return _scatter(parts, block.n_genes) if parts else _empty_test(plan, block.n_genes)
 
 
 test_step.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
+
+
+def _at_fit(
+    plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray
+) -> Iterator[tuple[Tile, Any, Any, Any]]:
+    """Tiles with overdispersion (gene,), log mean and expected information by kind (gene, kind) of a fit."""
+    xp, design = plan.backend.xp, plan.backend.asarray(plan.layout.design)
+    for tile in tiles(plan.backend, plan.layout, block):
+        log_mean = plan.backend.kernel("combine")(plan.backend.asarray(beta[tile.genes]), design)
+        at = plan.backend.asarray(theta[tile.genes])
+        weight = tile.observations.fisher(xp.exp(log_mean), at, xp.arange(tile.genes.size))
+        yield tile, at, log_mean, weight
+
+
+def covariance_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) -> Arrays:
+    """Unscaled ``covariance`` of the coefficients, (gene, coefficient, coefficient)."""
+    model, p = Model(plan.backend, plan.basis, plan.penalty), plan.basis.to_coefficients.shape[0]
+    parts = []
+    for tile, _, _, weight in _at_fit(plan, block, theta, beta):
+        solved = _solved_columns(plan, model, model.information(weight))
+        parts.append((tile.genes, _host(plan, covariance=solved)))
+    return _scatter(parts, block.n_genes) if parts else {"covariance": np.full((block.n_genes, p, p), np.nan)}
+
+
+def _solved_columns(plan: FitPlan, model: Model, information: Any) -> Any:
+    """``T information^-1 T'`` for the map T from parameters to coefficients: (gene, coefficient, coefficient)."""
+    xp, to_coefficients = plan.backend.xp, plan.backend.asarray(plan.basis.to_coefficients)
+    columns = [
+        model.solve(information, xp.zeros((information.shape[0], 1), dtype=xp.float64) + row[None, :])
+        for row in (to_coefficients[i, :] for i in range(to_coefficients.shape[0]))
+    ]
+    return xp.stack([plan.backend.kernel("combine")(column, to_coefficients) for column in columns], axis=1)
 
 
 def status_of_test(status: np.ndarray, reduced_converged: np.ndarray) -> np.ndarray:

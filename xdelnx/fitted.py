@@ -1,0 +1,191 @@
+"""From a design and its contrasts to the plan of a fit, and from a fit back to what more passes need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdelnx import blocks, inputs, passes
+from xdelnx.basis import basis_of, layout_of
+from xdelnx.contrasts import Contrast
+from xdelnx.design import Design, design_from_result
+from xdelnx.inputs import Counts
+from xdelnx.messages import counted, fail, listing
+from xdelnx.schema import COEFFICIENT, GENE, SAMPLE
+from xdelnx.steps import FitPlan, constrained, direction, make_penalty
+
+NEEDED_BY_A_TEST = ("beta", "deviance", "design", "df2", "dispersion", "size_factor", "status")
+GENE_ARRAYS = ("theta", "beta", "deviance", "ql_dispersion_shrunken", "status")
+
+
+def make_plan(
+    model: Design,
+    questions: Sequence[Contrast],
+    *,
+    ridge: float,
+    cox_reid: bool,
+    device: str,
+    threshold: float = 0.0,
+) -> FitPlan:
+    """Plan a fit of the design that also answers the questions.
+
+    With a threshold (natural log, above 0) each question has two reduced fits, with the contrast
+    at plus and at minus the threshold; otherwise one, with the contrast at 0.
+    """
+    layout = layout_of(model.matrix)
+    weights = _ridge_weights(model, ridge)
+    basis = basis_of(layout, dense=weights is not None)
+    values = (threshold, -threshold) if threshold else (0.0,)
+    return FitPlan(
+        layout=layout,
+        basis=basis,
+        mean_scale=np.nan,
+        cox_reid=cox_reid,
+        penalty=make_penalty(basis, weights, model.matrix.shape[0]),
+        reduced=tuple(
+            constrained(layout, question.weights, value, weights)
+            for question in questions
+            for value in values
+        ),
+        directions=np.array([direction(basis, question.weights) for question in questions]).reshape(
+            len(questions), basis.size
+        ),
+        device=device,
+    )
+
+
+def _ridge_weights(model: Design, ridge: float) -> np.ndarray | None:
+    """Weight of each coefficient in the penalty; columns that are constant (an intercept) have none."""
+    if ridge == 0.0:
+        return None
+    return np.where(np.ptp(model.matrix, axis=0) == 0.0, 0.0, ridge)
+
+
+# ---- from a fit back to what more passes need ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A fit with the data it was made from, to be visited again.
+
+    Parameters
+    ----------
+    table
+        The counts.
+    model
+        The design.
+    options
+        Options of the fit, by name.
+    offset
+        Per sample and per entry, one of them or both None.
+    arrays
+        Results of the fit by name, lazy or not; ``theta`` is the overdispersion of its final pass.
+    """
+
+    table: Counts
+    model: Design
+    options: dict[str, Any]
+    offset: tuple[np.ndarray | None, Any]
+    arrays: dict[str, Any]
+
+    def plan(self, questions: Sequence[Contrast], device: str, threshold: float = 0.0) -> FitPlan:
+        """Plan of a pass that answers the questions."""
+        ridge, cox_reid = self.options["ridge"], self.options["cox_reid"]
+        return make_plan(
+            self.model, questions, ridge=ridge, cox_reid=cox_reid, device=device, threshold=threshold
+        )
+
+    def scale(self, plan: FitPlan) -> Any:
+        """Scale of the samples, when it is needed."""
+        return blocks.lazily(passes.fitted_scale, self.arrays["size_factor"], self.offset[0], plan.layout)
+
+    def blocks(self) -> blocks.Blocks:
+        """Counts in blocks of genes."""
+        return blocks.gene_blocks(self.table.array, self.offset[1])
+
+    def take(self, genes: np.ndarray) -> Reopened:
+        """Only the genes at these positions."""
+        by_sample, by_entry = self.offset
+        table = replace(self.table, array=self.table.array[:, genes], genes=self.table.genes[genes])
+        arrays = {
+            name: values[genes] if name in GENE_ARRAYS and values is not None else values
+            for name, values in self.arrays.items()
+        }
+        offset = by_sample, None if by_entry is None else by_entry[:, genes]
+        return replace(self, table=table, arrays=arrays, offset=offset)
+
+
+def reopen(data: Any, fit: Any) -> Reopened:
+    """Put a fit and its data together again.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The one is no fit, or the other is not what it was made from.
+    """
+    options = _options_of(fit)
+    table = inputs.as_counts(data, options["counts"])
+    _check_same(table, fit)
+    offset = options["offset"] if options["offset"] is not None else fit.get("offset")
+    by_sample, by_entry, _ = inputs.as_offset(offset, table)
+    arrays = _arrays(fit, shrinkage=options["shrinkage"])
+    return Reopened(table, design_from_result(fit), options, (by_sample, by_entry), arrays)
+
+
+def _options_of(fit: Any) -> dict[str, Any]:
+    """Options of a fit; raises if it is not one, or not all of one."""
+    if not isinstance(fit, xr.Dataset):
+        path = repr(fit) if isinstance(fit, str) else "path"
+        msg = (
+            f"fit is the Dataset that xdelnx.fit returned, received {type(fit).__name__}; one that is stored opens "
+            f"with xarray.open_zarr({path})"
+        )
+        raise TypeError(msg)
+    options = fit.attrs.get("options")
+    missing = [name for name in NEEDED_BY_A_TEST if name not in fit]
+    if "beta" in missing and "pval" in fit:
+        fail("this is what xdelnx.test returned; pass the fit that it was made from")
+    if "beta" in missing and "counts" in fit:
+        fail("this Dataset holds counts, not a fit; the order is test(data, fit)")
+    if missing:
+        fail(f"the Dataset is not a whole fit, it lacks {listing(missing)}; pass what xdelnx.fit returned")
+    if not isinstance(options, str):
+        fail(
+            "the fit has lost its attribute 'options', as in arithmetic on Datasets; pass it as xdelnx.fit returned it"
+        )
+    return json.loads(options)
+
+
+def _check_same(table: Counts, fit: xr.Dataset) -> None:
+    for dim, names in ((SAMPLE, table.samples.index), (GENE, table.genes)):
+        fitted, given = fit.get_index(dim).astype(object), pd.Index(names).astype(object)
+        if fitted.equals(given):
+            continue
+        if fitted.size == given.size and fitted.isin(given).all():
+            fail(
+                f"the {dim}s of the data are in another order than those of the fit; use data.sel({dim}=fit.{dim})"
+            )
+        fail(
+            f"the data has {counted(given.size, dim)} ({listing(given, 2)}) and the fit {counted(fitted.size, dim)} "
+            f"({listing(fitted, 2)}); test with the counts the fit was made from"
+        )
+
+
+def _arrays(fit: xr.Dataset, *, shrinkage: bool) -> dict[str, Any]:
+    theta = fit["dispersion_trend"] if shrinkage else fit["dispersion"]
+    return {
+        "theta": theta.data,
+        "beta": fit["beta"].transpose(GENE, COEFFICIENT).data,
+        "deviance": fit["deviance"].data,
+        "ql_dispersion_shrunken": fit["ql_dispersion_shrunken"].data if shrinkage else None,
+        "df2": fit["df2"].data,
+        "status": fit["status"].data,
+        "library_size": fit["library_size"].data,
+        "size_factor": fit["size_factor"].data,
+    }

@@ -1,0 +1,108 @@
+"""One more pass over the data of a fit that is there: tests of contrasts, covariances of coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask
+import numpy as np
+from dask.delayed import Delayed
+
+from xdelnx import gathered, steps
+from xdelnx.blocks import Blocks
+from xdelnx.messages import fail
+from xdelnx.passes import Scale
+from xdelnx.survey import Survey, checked, join, look
+
+
+def test(
+    blocks: Blocks,
+    plan: steps.FitPlan,
+    scale: Any,
+    fitted: dict[str, Any],
+    contrasts: Sequence[np.ndarray],
+    genes: np.ndarray,
+) -> Delayed:
+    """One pass for contrasts of a fit; ``fitted`` holds its arrays, lazy or not, by name.
+
+    Computing it raises where the counts are no counts, or not those of the fit (by library size).
+    """
+    constants = dask.delayed(plan, traverse=False), scale
+    arrays = _present(fitted)
+    reduced = [
+        dask.delayed(_test_block)(*constants, *read, arrays, (part.start, part.stop))
+        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
+    ]
+    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts), genes)
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
+
+
+def _test_block(
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    fitted: steps.Arrays,
+    genes: tuple[int, int],
+) -> tuple[Survey, steps.Arrays]:
+    part, block = slice(*genes), scale.block(counts, offset)
+    seen = look(block.counts, offset)
+    if seen.usable:
+        return seen, steps.test_step(plan, block, fitted["theta"][part], fitted["beta"][part])
+    return seen, {}
+
+
+def _test_finish(
+    fitted: steps.Arrays,
+    parts: list[tuple[Survey, steps.Arrays]],
+    contrasts: list[np.ndarray],
+    genes: np.ndarray,
+) -> steps.Arrays:
+    seen = checked(join([survey for survey, _ in parts]), genes)
+    if not np.allclose(seen.totals, fitted["library_size"], rtol=1e-9, atol=0.0):
+        fail("these are not the counts the fit was made from: the samples have other totals; test with those")
+    reduced = gathered.joined([arrays for _, arrays in parts])
+    shrunken, df2 = fitted.get("ql_dispersion_shrunken"), float(fitted["df2"])
+    statistics = gathered.contrast_statistics(
+        contrasts,
+        fitted["beta"],
+        fitted["deviance"],
+        reduced["reduced_deviance"],
+        reduced["contrast_variance"],
+        shrunken,
+        df2,
+    )
+    return statistics | {"status": steps.status_of_test(fitted["status"], reduced["reduced_converged"])}
+
+
+def covariance(blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any]) -> Delayed:
+    """One pass for the ``covariance`` (gene, coefficient, coefficient) of a fit, quasi-likelihood scaled."""
+    constants = dask.delayed(plan, traverse=False), scale
+    arrays = _present(fitted)
+    parts = [
+        dask.delayed(_covariance_block)(*constants, *read, arrays, (part.start, part.stop))
+        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
+    ]
+    return dask.delayed(gathered.joined)(parts)
+
+
+def _covariance_block(
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    fitted: steps.Arrays,
+    genes: tuple[int, int],
+) -> steps.Arrays:
+    part, block = slice(*genes), scale.block(counts, offset)
+    unscaled = steps.covariance_step(plan, block, fitted["theta"][part], fitted["beta"][part])["covariance"]
+    if "ql_dispersion_shrunken" not in fitted:
+        return {"covariance": unscaled}
+    return {"covariance": unscaled * fitted["ql_dispersion_shrunken"][part, None, None]}
+
+
+def _present(fitted: dict[str, Any]) -> Delayed:
+    return dask.delayed(dict)({name: values for name, values in fitted.items() if values is not None})
