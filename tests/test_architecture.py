@@ -33,6 +33,7 @@ FLOORS = {
     "matrices": 20,
     "observations": 20,
     "grouping": 21,
+    "expression": 21,
     "scaling": 21,
     "glm": 21,
     "dispersion": 22,
@@ -64,6 +65,7 @@ FLOORS = {
     "aggregation": 54,
     "api": 54,
     "inference": 54,
+    "filtering": 55,
     # people
     "drawing": 60,
     "plot": 61,

@@ -79,6 +79,10 @@ def fit(design="~ condition", ds=DS, **options):
     return lambda: xd.fit(ds, design, **options)
 
 
+def filtering(**options):
+    return lambda: xd.filter_by_expression(DS, **options)
+
+
 def pseudobulk(by, ds=DS):
     return lambda: xd.pseudobulk(ds, by)
 
@@ -381,6 +385,23 @@ TABLE = {
     "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
     "device": (fit(device="gpu"), ValueError, "device='gpu' is not available; choose one of 'auto', 'cpu'"),
     "another option": (fit(offsets=3), TypeError, "unexpected keyword argument 'offsets'"),
+    # ---- filter_by_expression
+    "filter by both": (
+        filtering(design="~ batch", group="batch"),
+        ValueError,
+        "design and group both say what the groups are; give one of them",
+    ),
+    "filter by an absent group": (
+        filtering(group="Batch"),
+        ValueError,
+        "group='Batch' is not a column of the samples; did you mean 'batch'?",
+    ),
+    "filter by an absent column": (filtering(design="~ conditions"), ValueError, "did you mean 'condition'?"),
+    "min_count < 0": (filtering(min_count=-1), ValueError, "min_count is one number, 0 or more; received -1"),
+    "min_count NaN": (filtering(min_count=np.nan), ValueError, "received nan"),
+    "min_prop > 1": (filtering(min_prop=70), ValueError, "min_prop is one number, from 0 to 1; received 70"),
+    "large_n, word": (filtering(large_n="10"), TypeError, "large_n is one number, received '10'"),
+    "filter of negative counts": (lambda: xd.filter_by_expression(with_counts(-3.0)), ValueError, NEGATIVE),
     # ---- pseudobulk
     "by, absent": (
         pseudobulk("conditions"),

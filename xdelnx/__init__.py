@@ -17,6 +17,7 @@ _HOME = {
     "XdelnxWarning": "errors",
     "convert": "io",
     "covariance": "inference",
+    "filter_by_expression": "filtering",
     "fit": "api",
     "from_anndata": "io",
     "open_counts": "io",

@@ -50,16 +50,25 @@ class Groups:
         return np.bincount(self.codes, minlength=self.first.size)
 
 
-def group_samples(table: Counts, by: Any) -> Groups:
+def group_samples(table: Counts, by: Any, what: str = "by") -> Groups:
     """Group samples by a column or several; only groups that have samples are there.
+
+    Parameters
+    ----------
+    table
+        Counts with their samples' metadata.
+    by
+        Name of a column, or a list of names.
+    what
+        What the argument is called, for the words of errors.
 
     Raises
     ------
     ValueError, TypeError
         ``by`` is not a column or a list of columns of the samples, or one has missing values.
     """
-    columns = _column_names(by)
-    levels = [_levels(table, name) for name in columns]
+    columns = _column_names(by, what)
+    levels = [_levels(table, name, what) for name in columns]
     each = [column.codes.astype(np.int64) for column in levels]
     cells = np.ravel_multi_index(each, [len(column.categories) for column in levels])
     _, first, codes = np.unique(cells, return_index=True, return_inverse=True)
@@ -67,22 +76,22 @@ def group_samples(table: Counts, by: Any) -> Groups:
     return Groups(tuple(columns), codes, first, _joined(list(zip(*labels, strict=True))))
 
 
-def _column_names(by: Any) -> list[str]:
+def _column_names(by: Any, what: str) -> list[str]:
     names = [by] if isinstance(by, str) else by
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        msg = f"by is the name of a column of the samples or a list of such names; received {shown(by)}"
+        msg = f"{what} is the name of a column of the samples or a list of such names; received {shown(by)}"
         raise TypeError(msg)
     if not names:
-        fail("by names no column; give one or more columns of the samples")
+        fail(f"{what} names no column; give one or more columns of the samples")
     if len({*names}) < len(names):
-        fail(f"by names a column twice: {listing(names)}")
+        fail(f"{what} names a column twice: {listing(names)}")
     return list(names)
 
 
-def _levels(table: Counts, name: str) -> pd.Categorical:
+def _levels(table: Counts, name: str, what: str) -> pd.Categorical:
     if name not in table.samples:
         known = closest(name, table.samples.columns, "columns of the samples")
-        fail(f"by={name!r} is not a column of the samples; {known}")
+        fail(f"{what}={name!r} is not a column of the samples; {known}")
     values = table.samples[name]
     missing = values.isna().to_numpy()
     if missing.any():

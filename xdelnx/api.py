@@ -116,7 +116,7 @@ def fit(
     seen = settle(passes.survey(gene_blocks, table.genes))
     call = blocks.called if compute else blocks.lazily
     seen = call(with_warnings, seen)
-    factors = settle(_factors(size_factors, table, gene_blocks, seen))
+    factors = settle(choose_factors(size_factors, table, gene_blocks, seen))
     factors = call(passes.factors_with_warning, factors, seen, table.sample_names)
     scale = settle(
         blocks.lazily(passes.make_scale, factors, sample_offset, plan.layout, seen, entry_offset is not None)
@@ -250,7 +250,7 @@ def _questions(model: Design, contrasts: Any, table: Counts) -> tuple[Contrast, 
     return resolve_contrasts(model, contrasts, samples=table.samples)
 
 
-def _factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) -> Any:
+def choose_factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) -> Any:
     """Size factors (sample,), lazily where a method computes them from lazy counts."""
     if choice is None or (isinstance(choice, str) and choice == "none"):
         return np.ones(len(table.samples))

@@ -1,12 +1,15 @@
-"""Passes over cells by group as a Dask graph: one task a chunk, sums of chunks added as they come."""
+"""Passes over the counts as a Dask graph that fit nothing: sums by group, and which genes have counts enough."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 
+from xdelnx.blocks import Blocks
+from xdelnx.expression import enough
 from xdelnx.grouping import sum_by_group, sum_type
 
 
@@ -36,3 +39,9 @@ def group_sums(counts: Any, codes: np.ndarray, n_groups: int) -> Any:
 
 def _block_sums(counts: Any, membership: np.ndarray, n_groups: int) -> np.ndarray:
     return sum_by_group(counts, membership[:, 0], n_groups)
+
+
+def genes_with_enough(blocks: Blocks, least: np.ndarray, needed: float, total: float) -> Any:
+    """Whether each gene passes `xdelnx.expression.enough`: (gene,) when computed, from one read of each block."""
+    parts = [dask.delayed(enough)(counts, least, needed, total) for counts, _ in blocks.read()]
+    return dask.delayed(np.concatenate)(parts)
