@@ -476,6 +476,27 @@ AFTER_A_FIT = {
     ),
     "not nested": (asking(DS, reduced="~ batch"), ValueError, "batch"),
     "device": (asking(DS, device="gpu"), ValueError, "device='gpu' is not available"),
+    "negative threshold": (
+        asking(DS, lfc_threshold=-1.0),
+        ValueError,
+        "lfc_threshold is one number, 0 or more; received -1.0",
+    ),
+    "threshold NaN": (asking(DS, lfc_threshold=np.nan), ValueError, "lfc_threshold is one number, 0 or more"),
+    "threshold as text": (
+        asking(DS, lfc_threshold="1"),
+        TypeError,
+        "lfc_threshold is one number, 0 or more; received '1'",
+    ),
+    "threshold of a joint test": (
+        asking(DS, np.eye(2), lfc_threshold=1.0),
+        ValueError,
+        "joint test of 2; test coefficients or differences of them: Intercept, condition[T.B]",
+    ),
+    "threshold of a reduced design": (
+        asking(DS, reduced="~ 0", lfc_threshold=1.0),
+        ValueError,
+        "lfc_threshold is for contrasts of one degree of freedom",
+    ),
     "covariance of no gene": (
         lambda fit: xd.covariance(DS, fit, []),
         ValueError,

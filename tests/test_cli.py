@@ -398,19 +398,21 @@ def test_overdispersion_words(calls, store, tmp_path, word, value):
 
 
 @pytest.mark.parametrize(
-    ("words", "contrast", "reduced"),
+    ("words", "contrast", "options"),
     [
-        ([], None, None),
-        (["--contrast", "KO[T.True]"], "KO[T.True]", None),
-        (["--contrast", "a", "--contrast", "b - a"], ["a", "b - a"], None),
-        (["--reduced", "~ 1"], None, "~ 1"),
+        ([], None, {}),
+        (["--contrast", "KO[T.True]"], "KO[T.True]", {}),
+        (["--contrast", "a", "--contrast", "b - a"], ["a", "b - a"], {}),
+        (["--reduced", "~ 1"], None, {"reduced": "~ 1"}),
+        (["--lfc-threshold", "0.5"], None, {"lfc_threshold": 0.5}),
     ],
 )
-def test_test_forwards_its_options(calls, store, tmp_path, words, contrast, reduced):
+def test_test_forwards_its_options(calls, store, tmp_path, words, contrast, options):
     fit, out, table = (str(tmp_path / name) for name in ("fit.zarr", "test.zarr", "genes.tsv.gz"))
     assert main(["fit", str(store), fit, "--design", "~ KO"]) == 0
     assert main(["test", str(store), fit, out, "--table", table, *words]) == 0
-    assert calls.pop() == (contrast, {"reduced": reduced, "device": "auto"})
+    defaults = {"reduced": None, "lfc_threshold": 0.0, "device": "auto"}
+    assert calls.pop() == (contrast, defaults | options)
     assert list(pd.read_csv(table, sep="\t")["feature"]) == ["b", "a", "c"]
 
 

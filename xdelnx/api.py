@@ -5,7 +5,7 @@ Labels are taken off here and put back on here; everything between is arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from xdelnx.fitted import make_plan, reopen
 from xdelnx.gathered import AcrossGenes
 from xdelnx.inputs import Counts
 from xdelnx.labelled import fit_attributes, fit_dataset, history, test_dataset
-from xdelnx.messages import closest, fail
+from xdelnx.messages import closest, fail, listing
 from xdelnx.scaling import METHODS
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.stores import zarr_safe
@@ -109,7 +109,9 @@ def fit(
     questions = _questions(model, contrasts, table)
     dispersion = inputs.as_overdispersion(overdispersion, table)
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
-    plan = make_plan(model, questions, ridge=inputs.as_ridge(ridge), cox_reid=cox_reid, device=device)
+    plan = make_plan(
+        model, questions, ridge=inputs.as_amount(ridge, "ridge"), cox_reid=cox_reid, device=device
+    )
     sample_offset, entry_offset, offset_name = inputs.as_offset(offset, table)
     gene_blocks = blocks.gene_blocks(table.array, entry_offset)
     settle = blocks.settled if compute else blocks.left_lazy
@@ -155,10 +157,11 @@ def test(
     contrast: Any = None,
     *,
     reduced: Any = None,
+    lfc_threshold: float = 0.0,
     device: str = "auto",
     compute: bool = True,
 ) -> xr.Dataset:
-    """Test contrasts of a fit, with its dispersions, size factors and offset.
+    r"""Test contrasts of a fit, with its dispersions, size factors and offset.
 
     Parameters
     ----------
@@ -172,6 +175,11 @@ def test(
         reduced formula, several of these in a list or labelled in a mapping. None: the last term.
     reduced
         Instead: the formula (or matrix) of the design without what is tested.
+    lfc_threshold
+        Log2 fold change t, 0 or more: test whether the fold change is larger, \|log2fc\| > t, instead of
+        whether there is any. P-values are valid for every fold change within the threshold ("TREAT", worst
+        case); ``stat`` is that at the nearer end of the interval, 0 for estimates within it. For contrasts
+        of one degree of freedom; ``contrast=None`` then has no joint test.
     device, compute
         As in `fit`.
 
@@ -186,20 +194,28 @@ def test(
     ------
     ValueError, TypeError
         The contrast is unknown or empty, or the data is not what the fit was made from.
+
+    References
+    ----------
+    McCarthy & Smyth 2009, doi:10.1093/bioinformatics/btp053, for ``lfc_threshold``.
     """
     device = blocks.resolve_device(device)
+    threshold = inputs.as_amount(lfc_threshold, "lfc_threshold") * np.log(2.0)
     again = reopen(data, fit)
     questions = resolve_contrasts(again.model, contrast, samples=again.table.samples, reduced=reduced)
-    plan = again.plan(questions, device)
+    if threshold:
+        questions = _with_a_fold_change(questions, again.model, asked=contrast is not None)
+    plan = again.plan(questions, device, threshold)
     weights = [question.weights for question in questions]
     result = fitted_passes.test(
-        again.blocks(), plan, again.scale(plan), again.arrays, weights, again.table.genes
+        again.blocks(), plan, again.scale(plan), again.arrays, weights, again.table.genes, threshold
     )
     result = blocks.settled(result) if compute else result
     dataset = test_dataset(result, again.table, questions, again.model)
     dataset["df2"] = fit["df2"]
     dataset.attrs = {name: fit.attrs[name] for name in fit.attrs if name != "history"}
     dataset.attrs |= {"title": "Differential expression: tests", "history": history("test", fit)}
+    dataset.attrs["lfc_threshold"] = float(lfc_threshold)
     return zarr_safe(annotate(dataset))
 
 
@@ -248,6 +264,17 @@ def _questions(model: Design, contrasts: Any, table: Counts) -> tuple[Contrast, 
     if contrasts is None:
         return ()
     return resolve_contrasts(model, contrasts, samples=table.samples)
+
+
+def _with_a_fold_change(questions: Sequence[Contrast], model: Design, *, asked: bool) -> tuple[Contrast, ...]:
+    """Contrasts of one degree of freedom; others are an error if they were asked for."""
+    joint = [question for question in questions if question.weights.shape[0] > 1]
+    if joint and (asked or len(joint) == len(questions)):
+        fail(
+            f"lfc_threshold is for contrasts of one degree of freedom, and {joint[0].name!r} is a joint test of "
+            f"{joint[0].weights.shape[0]}; test coefficients or differences of them: {listing(model.names)}"
+        )
+    return tuple(question for question in questions if question.weights.shape[0] == 1)
 
 
 def choose_factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen: Any) -> Any:

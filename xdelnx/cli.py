@@ -149,7 +149,14 @@ def _test(args: argparse.Namespace) -> None:
     name = _counts_name(fitted)
     data = open_counts(args.data, counts=name)
     with _job(args.scheduler, f"testing {_size(data[name])}"):
-        result = test(data, fitted, _one_or_more(args.contrast), reduced=args.reduced, device=args.device)
+        result = test(
+            data,
+            fitted,
+            _one_or_more(args.contrast),
+            reduced=args.reduced,
+            lfc_threshold=args.lfc_threshold,
+            device=args.device,
+        )
     _finish(result, args)
 
 

@@ -23,8 +23,11 @@ def test(
     fitted: dict[str, Any],
     contrasts: Sequence[np.ndarray],
     genes: np.ndarray,
+    threshold: float,
 ) -> Delayed:
     """One pass for contrasts of a fit; ``fitted`` holds its arrays, lazy or not, by name.
+
+    With a threshold (natural log), for effects above it: the plan has two reduced fits a contrast.
 
     Computing it raises where the counts are no counts, or not those of the fit (by library size).
     """
@@ -34,7 +37,7 @@ def test(
         dask.delayed(_test_block)(*constants, *read, arrays, (part.start, part.stop))
         for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
     ]
-    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts), genes)
+    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts), genes, threshold)
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
@@ -60,6 +63,7 @@ def _test_finish(
     parts: list[tuple[Survey, steps.Arrays]],
     contrasts: list[np.ndarray],
     genes: np.ndarray,
+    threshold: float,
 ) -> steps.Arrays:
     seen = checked(join([survey for survey, _ in parts]), genes)
     if not np.allclose(seen.totals, fitted["library_size"], rtol=1e-9, atol=0.0):
@@ -74,6 +78,7 @@ def _test_finish(
         reduced["contrast_variance"],
         shrunken,
         df2,
+        threshold,
     )
     return statistics | {"status": steps.status_of_test(fitted["status"], reduced["reduced_converged"])}
 

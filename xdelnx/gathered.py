@@ -14,6 +14,7 @@ from xdelnx.significance import (
     likelihood_ratio_test,
     log2_fold_change,
     quasi_likelihood_test,
+    threshold_test,
 )
 from xdelnx.steps import Arrays
 
@@ -88,6 +89,7 @@ def contrast_statistics(
     contrast_variance: np.ndarray,
     ql_dispersion_shrunken: np.ndarray | None,
     df2: float,
+    threshold: float = 0.0,
 ) -> Arrays:
     """Test every contrast.
 
@@ -96,13 +98,16 @@ def contrast_statistics(
     contrasts
         Weights (restriction, coefficient) of each.
     beta, deviance, reduced_deviance
-        (gene, coefficient), (gene,) and (gene, contrast).
+        (gene, coefficient), (gene,) and (gene, contrast); with a threshold, (gene, 2 contrast): each
+        contrast at plus and at minus the threshold.
     contrast_variance
         (gene, contrast) unscaled variance; NaN for a joint test.
     ql_dispersion_shrunken
         (gene,); None without shrinkage, where the test is a chi-squared one.
     df2
         Degrees of freedom of the denominator.
+    threshold
+        Natural log: test for effects above it, if above 0.
 
     Returns
     -------
@@ -110,17 +115,21 @@ def contrast_statistics(
         ``log2fc``, ``coef``, ``lfc_se``, ``ci_low``, ``ci_high``, ``stat``, ``pval``, ``padj``, each
         (contrast, gene).
     """
+    scale = 1.0 if ql_dispersion_shrunken is None else ql_dispersion_shrunken
     shape = (len(contrasts), deviance.size)
     coef, stat, pval = np.full(shape, np.nan), np.empty(shape), np.empty(shape)
     for i, weights in enumerate(contrasts):
         if weights.shape[0] == 1:
             coef[i] = beta @ weights[0]
+        if threshold:
+            drops = reduced_deviance[:, 2 * i] - deviance, reduced_deviance[:, 2 * i + 1] - deviance
+            stat[i], pval[i] = threshold_test(coef[i], threshold, drops, scale, df2)
+            continue
         drop = reduced_deviance[:, i] - deviance
         if ql_dispersion_shrunken is None:
             stat[i], pval[i] = likelihood_ratio_test(drop, weights.shape[0])
         else:
             stat[i], pval[i] = quasi_likelihood_test(drop, weights.shape[0], ql_dispersion_shrunken, df2)
-    scale = 1.0 if ql_dispersion_shrunken is None else ql_dispersion_shrunken
     standard_error = np.sqrt(scale * contrast_variance.T)
     low, high = confidence_interval(coef, standard_error, df2)
     return {

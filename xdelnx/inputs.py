@@ -304,8 +304,8 @@ def as_flag(value: Any, what: str) -> bool:
     return bool(value)
 
 
-def as_ridge(value: Any) -> float:
-    """Return the ridge penalty, one number that is finite and not negative.
+def as_amount(value: Any, what: str) -> float:
+    """Return an option that is one number, finite and not negative.
 
     Raises
     ------
@@ -313,8 +313,8 @@ def as_ridge(value: Any) -> float:
         It is something else.
     """
     if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-        msg = f"ridge is one number, 0 or more; received {shown(value)}"
+        msg = f"{what} is one number, 0 or more; received {shown(value)}"
         raise TypeError(msg)
     if not (np.isfinite(value) and value >= 0):
-        fail(f"ridge is one number, 0 or more; received {value!r}")
+        fail(f"{what} is one number, 0 or more; received {value!r}")
     return float(value)

@@ -277,6 +277,13 @@ examples:
         metavar="FORMULA",
         help='instead of --contrast: the design without what is tested, such as "~ batch"',
     )
+    add.add_argument(
+        "--lfc-threshold",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="test for log2 fold changes above X or below -X instead of any (default: %(default)s)",
+    )
     _add_shared(add)
     return add
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import chdtrc, fdtrc, ndtri, stdtrit
+from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 LARGEST_LOG2FC = 10.0
 CONFIDENCE = 0.95  # of intervals
@@ -26,6 +26,50 @@ def likelihood_ratio_test(deviance_drop: np.ndarray, df1: int) -> tuple[np.ndarr
     """Chi-squared statistic and upper tail of a drop in deviance."""
     statistic = np.maximum(deviance_drop, 0.0)
     return statistic, chdtrc(df1, statistic)
+
+
+def threshold_test(
+    estimate: np.ndarray,
+    threshold: float,
+    drops: tuple[np.ndarray, np.ndarray],
+    ql_dispersion_shrunken: np.ndarray | float,
+    df2: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test that an effect is no larger than a threshold, worst case (TREAT, McCarthy & Smyth 2009).
+
+    The root of the F statistic, negative within the interval, takes the place of a t statistic: its
+    upper tails at the nearer end of the interval (that with the smaller statistic) and at the other
+    end are added.
+
+    Parameters
+    ----------
+    estimate
+        (gene,) the effect.
+    threshold
+        On its scale, above 0.
+    drops
+        (gene,) each: how far the deviance falls from effects of plus and minus the threshold.
+    ql_dispersion_shrunken
+        (gene,), or 1 without shrinkage.
+    df2
+        Degrees of freedom; infinite: normal tails.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        (gene,) F at the nearer end, 0 for estimates within the interval; p-value.
+    """
+    ends = [np.maximum(drop, 0.0) / ql_dispersion_shrunken for drop in drops]
+    near, far = np.minimum(*ends), np.maximum(*ends)
+    outside = np.abs(estimate) > threshold
+    root = np.where(outside, np.sqrt(near), -np.sqrt(near))
+    pval = _upper_tail(root, df2) + _upper_tail(np.sqrt(far), df2)
+    return np.where(outside | np.isnan(near), near, 0.0), pval
+
+
+def _upper_tail(t: np.ndarray, df2: float) -> np.ndarray:
+    """Of Student's t, or the normal where ``df2`` is infinite."""
+    return ndtr(-t) if np.isinf(df2) else stdtr(df2, -t)
 
 
 def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
