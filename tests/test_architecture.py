@@ -39,11 +39,13 @@ FLOORS = {
     "dispersion": 22,
     "shrinkage": 22,
     "significance": 22,
+    "mixture": 22,
     "survey": 22,
     "tiles": 22,
     "steps": 23,
     "gathered": 24,
     # labels; chunks and devices
+    "checks": 40,
     "formulas": 40,
     "model_matrix": 41,
     "design": 42,
@@ -54,7 +56,6 @@ FLOORS = {
     "passes": 46,
     "fitted_passes": 47,
     # verbs on Datasets
-    "checks": 49,
     "stores": 50,
     "io": 51,
     "simulation": 51,
@@ -65,6 +66,7 @@ FLOORS = {
     "aggregation": 54,
     "api": 54,
     "inference": 54,
+    "fold_changes": 54,
     "filtering": 55,
     # people
     "drawing": 60,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from xdelnx.messages import fail, listing
 from xdelnx.schema import GENE, SAMPLE
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
 SPARSE_LIBRARIES = ("scipy", "sparse")  # `xdelnx.matrices` knows how to read them
@@ -44,6 +44,32 @@ def check_names(index: pd.Index, dim: str) -> None:
             f"duplicate {dim} names: {listing(repeated, 5)}; give each {dim} a name of its own (in AnnData: "
             f"{_MAKE_UNIQUE[dim]})"
         )
+
+
+def names_in(values: Any, dim: str, names: pd.Index) -> pd.Index | None:
+    """Names that an input has along a dimension; None where it has none, or they only count its entries.
+
+    A coordinate is there on purpose, so it always counts as names. pandas numbers what nobody named.
+
+    Parameters
+    ----------
+    values
+        DataArray, Series or DataFrame (its index); anything else has no names.
+    dim
+        The dimension.
+    names
+        Those of the data along it.
+    """
+    if hasattr(values, "coords"):
+        return values[dim].to_index() if dim in values.coords and dim in values.dims else None
+    if not isinstance(values, pd.Series | pd.DataFrame) or only_counts(values.index, names):
+        return None
+    return values.index
+
+
+def only_counts(index: pd.Index, names: pd.Index) -> bool:
+    """Whether an index of pandas is 0, 1, 2, ..., and no name of the data is one of these numbers."""
+    return index.equals(pd.RangeIndex(len(index))) and not names.isin(index).any()
 
 
 def check_numbers(array: xr.DataArray, name: str) -> None:

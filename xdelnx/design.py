@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from xdelnx.checks import names_in
 from xdelnx.messages import fail, listing
 from xdelnx.schema import COEFFICIENT, SAMPLE
 
@@ -62,8 +63,9 @@ def build_design(samples: pd.DataFrame, design: Any, *, reference: Mapping[str, 
         categorical keeps its order of levels), numbers are covariates.
     design
         A formula such as ``"~ batch + condition"``; or a matrix with a row per sample: a DataFrame
-        (rows matched to the samples by label, unless it just counts them), a DataArray with
-        dimensions ``sample`` and ``coefficient``, or a NumPy array.
+        (rows matched to the samples by label, unless its index is that of pandas, 0, 1, 2, ..., and
+        samples have other names), a DataArray with dimensions ``sample`` and ``coefficient``
+        (matched if it has names of samples), or a NumPy array.
     reference
         Column -> level of each factor that others are compared with; by default the first level.
         Compared as text: ``{"GLI3_KO": "True"}`` for a boolean column.
@@ -120,8 +122,9 @@ def _from_formula(samples: pd.DataFrame, formula: str, reference: Mapping[str, A
 def as_matrix(design: Any, labels: pd.Index) -> tuple[np.ndarray, tuple[str, ...]]:
     """Numbers, shape (sample, coefficient), and column names of a ready matrix, rows as the labels."""
     frame = _as_frame(design)
-    if not labels.equals(frame.index) and not frame.index.equals(pd.RangeIndex(len(frame))):
-        frame = _aligned(frame, labels)
+    names_of_rows = names_in(design, SAMPLE, labels)
+    if names_of_rows is not None and not names_of_rows.equals(labels):
+        frame = _aligned(frame.set_axis(names_of_rows), labels)
     if len(frame) != len(labels):
         fail(f"the design matrix has {len(frame)} rows for {len(labels)} samples; give one row per sample")
     names = tuple(map(str, frame.columns))
@@ -158,8 +161,6 @@ def _dataarray_frame(design: xr.DataArray) -> pd.DataFrame:
     frame = _array_frame(design.transpose(SAMPLE, COEFFICIENT).values)
     if COEFFICIENT in design.coords:
         frame.columns = design[COEFFICIENT].values
-    if SAMPLE in design.coords:
-        frame.index = pd.Index(design[SAMPLE].values)
     return frame
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdelnx.checks import check_dims, check_names, check_numbers
+from xdelnx.checks import check_dims, check_names, check_numbers, names_in, only_counts
 from xdelnx.messages import closest, counted, fail, listing, shown
 from xdelnx.passes import Dispersion
 from xdelnx.schema import GENE, SAMPLE
@@ -171,23 +171,23 @@ def per_sample(values: Any, data: Counts, what: str) -> np.ndarray:
 
 def _by_name(values: Any, names: pd.Index, dim: str, what: str) -> Any:
     """Values in the order of the names where they have some of their own, or else as they are."""
-    if isinstance(values, xr.DataArray) and values.ndim:
-        if values.dims != (dim,):
-            found = ", ".join(map(repr, values.dims))
-            fail(f"{what} has the dimensions ({found}); one number for each {dim} has the dimension {dim!r}")
-        values = pd.Series(values.values, index=values.get_index(dim))
-    elif isinstance(values, Mapping):
-        values = pd.Series(dict(values))
-    if not isinstance(values, pd.Series) or values.index.equals(pd.RangeIndex(len(values))):
+    if isinstance(values, xr.DataArray) and values.ndim and values.dims != (dim,):
+        found = ", ".join(map(repr, values.dims))
+        fail(f"{what} has the dimensions ({found}); one number for each {dim} has the dimension {dim!r}")
+    if isinstance(values, Mapping):
+        own, values = pd.Index(list(values)), list(values.values())
+    else:
+        own = names_in(values, dim, names)
+    if own is None or np.ndim(values) != 1:
         return values
-    check_names(values.index, dim)
-    absent = names.difference(values.index, sort=False)
+    check_names(own, dim)
+    absent = names.difference(own, sort=False)
     if len(absent):
         fail(
             f"{what} has no value for {counted(len(absent), dim)}: {listing(absent, 5)}; its names are "
-            f"{listing(values.index, 5)}"
+            f"{listing(own, 5)}. Match the names, or pass a NumPy array if it is in the order of the {dim}s"
         )
-    return values.reindex(names)
+    return pd.Series(np.asarray(values), own).reindex(names)
 
 
 def _numbers(values: Any, shape: tuple[int, ...], dim: str, what: str) -> np.ndarray:
@@ -227,7 +227,7 @@ def as_offset(offset: Any, data: Counts) -> tuple[np.ndarray | None, Any, str | 
     if isinstance(offset, str):
         name, offset = offset, numeric_variable(data, offset, "offset")
     if isinstance(offset, pd.DataFrame):
-        offset = xr.DataArray(offset, dims=(SAMPLE, GENE))
+        offset = _frame_of_offsets(offset, data)
     if np.ndim(offset) == 2:
         return None, _per_entry(offset, data), name
     array = per_sample(offset, data, "offset")
@@ -248,6 +248,12 @@ def _per_entry(offset: Any, data: Counts) -> Any:
     if hasattr(offset, "dask"):
         return offset
     return _numbers(offset, data.array.shape, "count", "offset")
+
+
+def _frame_of_offsets(offset: pd.DataFrame, data: Counts) -> xr.DataArray:
+    axes = (SAMPLE, offset.index, data.samples.index), (GENE, offset.columns, pd.Index(data.genes))
+    coords = {dim: own for dim, own, names in axes if not only_counts(own, names)}
+    return xr.DataArray(offset.to_numpy(), coords, (SAMPLE, GENE))
 
 
 def _aligned(offset: xr.DataArray, data: Counts) -> Any:
