@@ -306,3 +306,19 @@ def test_adjustment_off_in_fit(bulk):
     on, off = fit(bulk, "~condition"), fit(bulk, "~condition", cox_reid=False)
     difference = (on["dispersion"] - off["dispersion"]).values
     assert (difference[np.isfinite(difference)] >= -1e-9).mean() > 0.95  # it corrects downward bias
+
+
+def test_a_likelihood_that_rises_without_end_is_not_adjusted():
+    """Three counts in one of 24 samples, a batch and a covariate: the adjusted likelihood has no maximum.
+
+    It has a shoulder near theta = 1e4, which is no estimate; the plain likelihood's maximum is near 10.
+    """
+    data = simulate(24, 3000, kind="cells", n_batches=2, covariate="age", seed=9)
+    adjusted = fit(data, "~ batch + age", contrasts=None)
+    plain = fit(data, "~ batch + age", contrasts=None, cox_reid=False)
+    assert float(adjusted["dispersion"].max()) < 1e3
+    rare = (data["counts"] > 0).sum("sample") == 1
+    without = rare & (adjusted["dispersion"] == plain["dispersion"]) & (adjusted["dispersion"] > 0)
+    assert int(without.sum()) > 50
+    # such genes left as shoulders would bring this to 1.4; without them in the data it is 3.7
+    assert 3.0 < float(adjusted["prior_df"]) < 5.0

@@ -27,7 +27,6 @@ MAY_DIFFER = {
     "airway": {"trend at untied means"},
     "pb28": {"prior df", "log10 p within 0.02 + 1 %"},
     "bulk12": {"trend at untied means", "Jaccard at FDR 5 %"},
-    "cells5k_cov": {"likelihood of the other genes' dispersion"},
 }
 EVERYWHERE = {"beta where abs < 15"}
 

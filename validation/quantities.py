@@ -286,11 +286,9 @@ def dispersion_gain(both: Comparison, genes: np.ndarray) -> np.ndarray:
     if not adjusted:
         return plain
     mine, other = value(ours, adjusted=True), value(theirs, adjusted=True)
-    if "ridge" not in both.options:
-        return mine - other
-    # A ridge holds the means of the zeros up, and the adjustment of some genes then rises without end.
-    endless = value(np.full(ours.size, 1e13), adjusted=True) > np.maximum(mine, other)
-    return np.where(endless, plain, mine - other)
+    # Where few counts meet a covariate or a ridge, the adjusted likelihood of some genes rises without end.
+    far, further = (value(np.full(ours.size, theta), adjusted=True) for theta in (1e12, 1e13))
+    return np.where(further > far, np.maximum(plain, mine - other), mine - other)
 
 
 def trend(both: Comparison) -> Iterator[Row]:

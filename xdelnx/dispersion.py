@@ -16,7 +16,8 @@ from xdelnx.observations import Observations
 Array = Any
 
 COX_REID_FACTOR = 0.99  # glmGamPoi's own constant
-NO_MAXIMUM = 1e12  # an estimate beyond has run away
+SUSPECT = 1e3  # an estimate beyond may be no maximum:
+NO_MAXIMUM = 1e12  # it is none where the likelihood still rises here
 THETA_MIN, THETA_MAX = 1e-8, 1e16  # no maximum above the first: zero; the second is a bound
 LOG_TOLERANCE = 1e-5  # of the last Newton step in log(theta), which squares the error
 LONGEST_STEP = 4.0
@@ -100,15 +101,19 @@ def estimate_dispersion(
         makes the likelihood rise for ever.
     """
     found = _climb(model, observations, m, start, cox_reid=cox_reid)
-    # The likelihood of k positive counts falls like k log(theta), the adjustment rises like p/2 log(theta)
-    # where a ridge holds the means of the zeros up: then there is no maximum to find.
-    endless = found.theta > NO_MAXIMUM
-    if not (cox_reid and model.xp.any(endless)):
+    xp = model.xp
+    rows = xp.nonzero(found.theta > SUSPECT)[0]
+    if not cox_reid or rows.shape[0] == 0:
         return found
+    # The likelihood of k positive counts falls like k log(theta), the adjustment rises like p/2 log(theta) where
+    # the means of the zeros are not quite zero (few counts and a covariate, or a ridge). Then there is no maximum,
+    # and what was found is a shoulder on the way.
+    far = xp.full(rows.shape[0], NO_MAXIMUM, dtype=xp.float64)
+    slope, _ = adjusted_derivatives(model, observations, xp.take(m, rows, axis=0), far, rows, cox_reid=True)
+    endless = xp.isin(xp.arange(start.shape[0]), xp.take(rows, xp.nonzero(slope > 0.0)[0]))
     plain = _climb(model, observations, m, start, cox_reid=False)
     return Dispersions(
-        model.xp.where(endless, plain.theta, found.theta),
-        model.xp.where(endless, plain.converged, found.converged),
+        xp.where(endless, plain.theta, found.theta), xp.where(endless, plain.converged, found.converged)
     )
 
 
