@@ -19,6 +19,8 @@ from xdelnx.significance import (
 from xdelnx.steps import Arrays
 
 GLOBAL_GRID = np.linspace(np.log(1e-8), np.log(1e4), 28)  # coarse points in log theta for one theta for all
+UNKNOWN_ERROR = 100.0  # standard error (natural log) of an effect at infinity
+UNKNOWN_STATISTIC = 1e-6  # of a contrast that makes no difference to the fit
 GLOBAL_NODES = 12  # Chebyshev points between two of them: the root is good to 1e-9
 
 
@@ -113,7 +115,7 @@ def contrast_statistics(
     -------
     dict
         ``log2fc``, ``coef``, ``lfc_se``, ``ci_low``, ``ci_high``, ``stat``, ``pval``, ``padj``, each
-        (contrast, gene).
+        (contrast, gene). A fold change that the counts do not determine at all is NaN.
     """
     scale = 1.0 if ql_dispersion_shrunken is None else ql_dispersion_shrunken
     shape = (len(contrasts), deviance.size)
@@ -131,6 +133,8 @@ def contrast_statistics(
         else:
             stat[i], pval[i] = quasi_likelihood_test(drop, weights.shape[0], ql_dispersion_shrunken, df2)
     standard_error = np.sqrt(scale * contrast_variance.T)
+    # The difference of two groups that are both without a count: infinity less infinity, and nothing is lost without it.
+    coef[(standard_error > UNKNOWN_ERROR) & (stat < UNKNOWN_STATISTIC)] = np.nan
     low, high = confidence_interval(coef, standard_error, df2)
     return {
         "log2fc": log2_fold_change(coef),
