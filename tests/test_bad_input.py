@@ -385,6 +385,17 @@ TABLE = {
     "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
     "device": (fit(device="gpu"), ValueError, "device='gpu' is not available; choose one of 'auto', 'cpu'"),
     "another option": (fit(offsets=3), TypeError, "unexpected keyword argument 'offsets'"),
+    "adjust, unknown": (
+        fit(adjust="BHH"),
+        ValueError,
+        "adjust='BHH' is unknown; did you mean 'bh'? choose one of: bh, by, holm, storey",
+    ),
+    "adjust, nothing": (fit(adjust=None), ValueError, "adjust=None is unknown; choose one of"),
+    "adjust without tests": (
+        lambda: xd.adjust(DS),
+        ValueError,
+        "the result has no tests: expected a variable",
+    ),
     # ---- filter_by_expression
     "filter by both": (
         filtering(design="~ batch", group="batch"),
@@ -496,6 +507,12 @@ AFTER_A_FIT = {
         asking(DS, reduced="~ 0", lfc_threshold=1.0),
         ValueError,
         "lfc_threshold is for contrasts of one degree of freedom",
+    ),
+    "adjust": (asking(DS, adjust="qvalue"), ValueError, "adjust='qvalue' is unknown"),
+    "adjust across": (
+        lambda fit: xd.adjust(fit, across="contrasts"),
+        ValueError,
+        "across='contrasts' is not a dimension of the tests; did you mean 'contrast'?",
     ),
     "covariance of no gene": (
         lambda fit: xd.covariance(DS, fit, []),

@@ -16,9 +16,10 @@ import xarray as xr
 
 import xdelnx as xd
 from xdelnx import __version__
+from xdelnx.adjustment import METHODS
 from xdelnx.blocks import DEVICES
 from xdelnx.cli import main
-from xdelnx.options import parser
+from xdelnx.options import ADJUSTMENTS, parser
 from xdelnx.schema import Status
 from xdelnx.stores import open_counts, write_store
 
@@ -65,6 +66,10 @@ def test_devices_are_those_there_are():
     for command in ("fit", "test"):
         device = next(action for action in subparsers()[command]._actions if action.dest == "device")
         assert tuple(device.choices) == DEVICES
+
+
+def test_adjustments_are_those_there_are():
+    assert tuple(METHODS) == ADJUSTMENTS
 
 
 def test_every_option_has_help():
@@ -353,6 +358,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "shrinkage": True,
         "cox_reid": True,
         "ridge": 0.0,
+        "adjust": "bh",
         "counts": "counts",
         "device": "auto",
     }
@@ -369,7 +375,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
 def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none "
-        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --device cpu"
+        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --device cpu"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -382,6 +388,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "shrinkage": False,
         "cox_reid": False,
         "ridge": 2.0,
+        "adjust": "holm",
         "counts": "counts",
         "device": "cpu",
     }
@@ -411,7 +418,7 @@ def test_test_forwards_its_options(calls, store, tmp_path, words, contrast, opti
     fit, out, table = (str(tmp_path / name) for name in ("fit.zarr", "test.zarr", "genes.tsv.gz"))
     assert main(["fit", str(store), fit, "--design", "~ KO"]) == 0
     assert main(["test", str(store), fit, out, "--table", table, *words]) == 0
-    defaults = {"reduced": None, "lfc_threshold": 0.0, "device": "auto"}
+    defaults = {"reduced": None, "lfc_threshold": 0.0, "adjust": None, "device": "auto"}
     assert calls.pop() == (contrast, defaults | options)
     assert list(pd.read_csv(table, sep="\t")["feature"]) == ["b", "a", "c"]
 

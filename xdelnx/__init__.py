@@ -15,6 +15,7 @@ from typing import Any
 # Public name -> module. Loaded on first use, so that `import xdelnx` costs next to nothing.
 _HOME = {
     "XdelnxWarning": "errors",
+    "adjust": "adjusting",
     "convert": "io",
     "covariance": "inference",
     "filter_by_expression": "filtering",

@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 
 from xdelnx import blocks, fitted_passes, inputs, passes
+from xdelnx.adjusting import with_adjusted
+from xdelnx.adjustment import check_method
 from xdelnx.contrasts import Contrast, resolve_contrasts
 from xdelnx.design import Design, build_design
 from xdelnx.fitted import make_plan, reopen
@@ -37,6 +39,7 @@ def fit(
     shrinkage: bool = True,
     cox_reid: bool = True,
     ridge: float = 0.0,
+    adjust: str = "bh",
     counts: str = "counts",
     device: str = "auto",
     compute: bool = True,
@@ -71,6 +74,9 @@ def fit(
         Adjust the overdispersion for the degrees of freedom of the coefficients.
     ridge
         Penalty ``samples * ridge^2 * sum(beta^2)`` added to the deviance; an intercept is not penalised.
+    adjust
+        How p-values are adjusted, within each contrast: ``"bh"``, ``"by"``, ``"holm"`` or ``"storey"``; see
+        `xdelnx.adjust`.
     counts
         Name of the variable with the counts.
     device
@@ -101,7 +107,7 @@ def fit(
     >>> result.sizes["coefficient"], list(result["contrast"].values)
     (2, ['condition[T.B]'])
     """
-    device = blocks.resolve_device(device)
+    device, adjust = blocks.resolve_device(device), check_method(adjust)
     table = inputs.as_counts(data, counts)
     if isinstance(design, str):
         inputs.check_columns(design, table)
@@ -146,9 +152,10 @@ def fit(
         shrinkage=shrinkage,
         cox_reid=cox_reid,
         ridge=float(ridge),
+        adjust=adjust,
         counts=counts,
     )
-    return zarr_safe(annotate(dataset))
+    return with_adjusted(zarr_safe(annotate(dataset)), adjust)
 
 
 def test(
@@ -158,6 +165,7 @@ def test(
     *,
     reduced: Any = None,
     lfc_threshold: float = 0.0,
+    adjust: str | None = None,
     device: str = "auto",
     compute: bool = True,
 ) -> xr.Dataset:
@@ -180,6 +188,8 @@ def test(
         whether there is any. P-values are valid for every fold change within the threshold ("TREAT", worst
         case); ``stat`` is that at the nearer end of the interval, 0 for estimates within it. For contrasts
         of one degree of freedom; ``contrast=None`` then has no joint test.
+    adjust
+        As in `fit`; None: as it was there.
     device, compute
         As in `fit`.
 
@@ -201,6 +211,7 @@ def test(
     """
     device = blocks.resolve_device(device)
     threshold = inputs.as_amount(lfc_threshold, "lfc_threshold") * np.log(2.0)
+    adjust = None if adjust is None else check_method(adjust)
     again = reopen(data, fit)
     questions = resolve_contrasts(again.model, contrast, samples=again.table.samples, reduced=reduced)
     if threshold:
@@ -216,7 +227,7 @@ def test(
     dataset.attrs = {name: fit.attrs[name] for name in fit.attrs if name != "history"}
     dataset.attrs |= {"title": "Differential expression: tests", "history": history("test", fit)}
     dataset.attrs["lfc_threshold"] = float(lfc_threshold)
-    return zarr_safe(annotate(dataset))
+    return with_adjusted(zarr_safe(annotate(dataset)), adjust or again.options.get("adjust", "bh"))
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest

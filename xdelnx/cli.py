@@ -134,6 +134,7 @@ def _fit(args: argparse.Namespace) -> None:
             shrinkage=args.shrinkage,
             cox_reid=args.cox_reid,
             ridge=args.ridge,
+            adjust=args.adjust,
             counts=args.counts,
             device=args.device,
         )
@@ -155,6 +156,7 @@ def _test(args: argparse.Namespace) -> None:
             _one_or_more(args.contrast),
             reduced=args.reduced,
             lfc_threshold=args.lfc_threshold,
+            adjust=args.adjust,
             device=args.device,
         )
     _finish(result, args)

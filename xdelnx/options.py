@@ -7,6 +7,7 @@ from typing import Any
 
 import xdelnx
 
+ADJUSTMENTS = ("bh", "by", "holm", "storey")
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 
 _EXAMPLES = """\
@@ -206,6 +207,7 @@ examples:
     )
     _add_model(add)
     _add_counts(add)
+    _add_adjust(add, "bh")
     _add_shared(add)
     return add
 
@@ -284,8 +286,19 @@ examples:
         metavar="X",
         help="test for log2 fold changes above X or below -X instead of any (default: %(default)s)",
     )
+    _add_adjust(add, None)
     _add_shared(add)
     return add
+
+
+def _add_adjust(add: argparse.ArgumentParser, default: str | None) -> None:
+    add.add_argument(
+        "--adjust",
+        choices=ADJUSTMENTS,
+        default=default,
+        help="adjustment of the p-values: Benjamini-Hochberg, Benjamini-Yekutieli, Holm, or Storey's q-values "
+        f"(default: {default or 'as in the fit'})",
+    )
 
 
 def _add_shared(add: argparse.ArgumentParser) -> None:

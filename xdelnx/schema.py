@@ -59,7 +59,7 @@ VARIABLES: dict[str, Variable] = {
     "ci_high": Variable((CONTRAST, GENE), "upper end of the 95 % confidence interval of log2fc", "log2"),
     "stat": Variable((CONTRAST, GENE), "test statistic (F; chi-squared without shrinkage)"),
     "pval": Variable((CONTRAST, GENE), "p-value"),
-    "padj": Variable((CONTRAST, GENE), "p-value adjusted for multiple testing (Benjamini-Hochberg)"),
+    "padj": Variable((CONTRAST, GENE), "p-value adjusted for multiple testing"),
     "df1": Variable((CONTRAST,), "degrees of freedom of the test, numerator"),
     "df2": Variable((), "degrees of freedom of the test, denominator (infinite: chi-squared)"),
     "contrast_weight": Variable(
