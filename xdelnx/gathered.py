@@ -133,7 +133,7 @@ def contrast_statistics(
         else:
             stat[i], pval[i] = quasi_likelihood_test(drop, weights.shape[0], ql_dispersion_shrunken, df2)
     standard_error = np.sqrt(scale * contrast_variance.T)
-    # The difference of two groups that are both without a count: infinity less infinity, and nothing is lost without it.
+    # The difference of two groups that are both without a count is infinity less infinity.
     coef[(standard_error > UNKNOWN_ERROR) & (stat < UNKNOWN_STATISTIC)] = np.nan
     low, high = confidence_interval(coef, standard_error, df2)
     return {

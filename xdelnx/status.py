@@ -21,7 +21,7 @@ ADVICE: dict[Status, str] = {
     Status.ALL_ZERO: "Every count of the gene is zero: it has no coefficients and no tests, and took no part in "
     "the trend, the prior or the adjustment of p-values.",
     Status.SEPARATED: "A group of samples has no count: a coefficient is at minus infinity and reported at a "
-    "large finite value, log2 fold changes are clipped to +-10, and NaN between two groups that are both without a count. The "
+    "large finite value; log2 fold changes are clipped to +-10, and NaN between two groups without a count. The "
     "likelihood-ratio test is finite and valid.",
     Status.COEFFICIENTS_NOT_CONVERGED: "The coefficients did not converge: look at the gene's counts and at "
     "covariates with extreme values; do not rely on its p-value.",
