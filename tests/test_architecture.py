@@ -57,6 +57,7 @@ FLOORS = {
     "passes": 46,
     "fitted_passes": 47,
     # verbs on Datasets
+    "delimited": 50,
     "stores": 50,
     "io": 51,
     "simulation": 51,

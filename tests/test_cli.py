@@ -4,8 +4,10 @@ import importlib
 import inspect
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 import types
 
 import anndata as ad
@@ -127,6 +129,57 @@ def test_convert(tmp_path, capsys):
     assert main(arguments) == 1
     assert "exists already" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0
+
+
+def everything(folder):
+    """Every file below a folder, with what is in it."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_overwriting_spares_inputs_and_what_is_no_store(tmp_path, store, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "counts.zarr", "f.zarr", "--design", "~ KO"]) == 0
+    ad.AnnData(np.arange(12.0).reshape(3, 4)).write_h5ad("a.h5ad")
+    (tmp_path / "thesis.txt").write_text("x")
+    os.symlink("counts.zarr", "link.zarr")
+    before = everything(tmp_path)
+    also = "is also an input or another output"
+    for words, message in (
+        ("fit counts.zarr counts.zarr --design ~KO", f"the output counts.zarr {also}; choose another name"),
+        ("fit counts.zarr link.zarr --design ~KO", f"the output link.zarr {also} (counts.zarr)"),
+        ("fit link.zarr counts.zarr --design ~KO", f"the output counts.zarr {also} (link.zarr)"),
+        ("fit counts.zarr ./counts.zarr/ --design ~KO", f"the output ./counts.zarr/ {also}"),
+        (
+            "fit counts.zarr counts.zarr/fit --design ~KO",
+            "lies inside counts.zarr, an input or another output",
+        ),
+        ("fit counts.zarr . --design ~KO", "the output . contains counts.zarr, an input or another output"),
+        (
+            "fit counts.zarr thesis.txt --design ~KO",
+            "thesis.txt is a file and not a Zarr store, so it is not",
+        ),
+        ("fit counts.zarr x.zarr --design ~KO --table x.zarr/t.csv", "x.zarr/t.csv lies inside x.zarr"),
+        ("fit counts.zarr t.csv --design ~KO --table t.csv", f"the output t.csv {also}"),
+        ("test counts.zarr f.zarr f.zarr", f"the output f.zarr {also}"),
+        ("test counts.zarr f.zarr counts.zarr", f"the output counts.zarr {also}"),
+        ("test counts.zarr f.zarr t.zarr --table f.zarr/t.csv", "lies inside f.zarr"),
+        ("pseudobulk counts.zarr counts.zarr --by KO", f"the output counts.zarr {also}"),
+        ("convert a.h5ad a.h5ad", f"the output a.h5ad {also}"),
+        ("convert a.h5ad thesis.txt", "thesis.txt is a file and not a Zarr store"),
+        ("simulate thesis.txt", "thesis.txt is a file and not a Zarr store"),
+    ):
+        assert main([*words.split(), "--overwrite"]) == 1, words
+        assert message in capsys.readouterr().err.splitlines()[-1]
+        assert everything(tmp_path) == before
+
+
+def test_a_layer_of_a_table_is_refused(tmp_path, capsys):
+    pd.DataFrame({"s0": [1, 2], "s1": [3, 4]}, index=["g0", "g1"]).to_csv(tmp_path / "c.csv")
+    assert main(["convert", str(tmp_path / "c.csv"), str(tmp_path / "c.zarr"), "--layer", "q"]) == 1
+    assert (
+        "error: layer='q' names a layer of an AnnData; a table of counts has none" in capsys.readouterr().err
+    )
+    assert os.listdir(tmp_path) == ["c.csv"]
 
 
 def test_convert_tables(tmp_path):
@@ -295,6 +348,7 @@ def test_a_failed_test_leaves_nothing(tmp_path, store, capsys):
             "'KO[T.true]' is not a coefficient of the design; did you mean 'KO[T.True]'?",
         ),
         (["--contrast", "0 * KO[T.True]"], "is zero for every coefficient"),
+        (["--contrast", "none"], "'none' is not a coefficient of the design"),
         (["--contrast", "KO[T.True]", "--reduced", "~ 1"], "say what to test twice; give one of them"),
     ):
         assert main(["test", str(store), fit, test, *words, "--table", str(tmp_path / "t.csv")]) == 1
@@ -330,6 +384,7 @@ def calls(monkeypatch, store):
     result["status"] = ("gene", np.array([0, 0, 1], dtype=np.int8))
     result["beta"] = (("gene", "coefficient"), np.zeros((3, 2)))
     result["design"] = (("sample", "coefficient"), np.zeros((8, 2)))
+    result.attrs["options"] = '{"counts": "counts"}'
 
     def fit(data, design, **options):
         seen.append((design, options))
@@ -462,6 +517,20 @@ def test_outputs_are_refused_before_the_work(calls, store, tmp_path, capsys):
     assert (tmp_path / "t.csv").read_text() != "mine"
 
 
+def test_a_table_needs_something_to_test(calls, store, tmp_path, capsys):
+    fit = ["fit", str(store), str(tmp_path / "f.zarr"), "--design", "~ 1"]
+    table = ["--table", str(tmp_path / "t.csv")]
+    assert main([*fit, *table]) == 1
+    assert capsys.readouterr().err == (
+        "xdelnx: error: --table lists tested genes, and the design '~ 1' is an intercept alone, which leaves nothing "
+        "to test; leave out --table, or add a column to the design\n"
+    )
+    assert calls == []
+    assert os.listdir(tmp_path) == ["counts.zarr"]
+    assert main([*fit, *table, "--contrasts", "Intercept"]) == 0
+    assert main([*fit, "--overwrite"]) == 0
+
+
 def test_a_store_that_is_no_fit(calls, store, tmp_path, capsys):
     assert main(["test", str(store), str(store), str(tmp_path / "t.zarr")]) == 1
     assert "is not the result of a fit: it has no variable beta, design" in capsys.readouterr().err
@@ -529,6 +598,27 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("xdelnx.simulation.simulate", interrupt)
     assert main(["simulate", str(tmp_path / "x.zarr")]) == 1
     assert "interrupted; no output was written" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_package_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "xdelnx", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"xdelnx {__version__}\n")
+    assert subprocess.run([sys.executable, "-m", "xdelnx"], capture_output=True).returncode == 2
+
+
+def test_ctrl_c_says_one_thing_with_worker_processes(tmp_path):
+    """A terminal interrupts every process of the command; only the first has something to say."""
+    arguments = ["simulate", str(tmp_path / "x.zarr"), "--n-samples", "500", "--n-genes", "500000"]
+    command = [sys.executable, "-m", "xdelnx", *arguments, "--chunks", "512", "--scheduler", "processes"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as job:
+        while not any("chunk" in str(p) or p.is_file() for p in tmp_path.rglob("c/*")):  # workers are at work
+            assert job.poll() is None
+            time.sleep(0.05)
+        os.killpg(job.pid, signal.SIGINT)
+        _, err = job.communicate(timeout=60)
+    assert job.returncode == 1
+    assert err.splitlines()[1:] == ["xdelnx: interrupted; no output was written"]
     assert os.listdir(tmp_path) == []
 
 

@@ -144,14 +144,18 @@ def test_column_names_that_cannot_stay(adata):
     adata.obs["sample"] = "s"
     adata.var["age"] = 1.0
     adata.obs["a/b"] = 1
-    with pytest.warns(XdelnxWarning) as caught:
-        ds = from_anndata(adata)
-    assert {"sample_sample", "gene_age", "a_b"} <= set(ds.data_vars)
-    assert sorted(str(w.message) for w in caught) == [
-        "the gene column 'age' is called 'gene_age' here",
-        "the sample column 'a/b' is called 'a_b' here",
-        "the sample column 'sample' is called 'sample_sample' here",
-    ]
+    lazy = adata.copy()
+    lazy.X = dask.array.from_array(adata.X)
+    for source in (adata, lazy):
+        with pytest.warns(XdelnxWarning) as caught:
+            ds = from_anndata(source)
+        assert {"sample_sample", "gene_age", "a_b"} <= set(ds.data_vars)
+        (warning,) = caught  # one for all columns, at the line that asked
+        assert warning.filename == __file__
+        assert str(warning.message) == (
+            "the sample column 'sample' is called 'sample_sample' here; "
+            "the sample column 'a/b' is called 'a_b' here; the gene column 'age' is called 'gene_age' here"
+        )
 
 
 def _duplicate_genes(adata):
@@ -263,7 +267,50 @@ def test_existing_outputs_stay(tmp_path):
     (tmp_path / "precious" / "thesis.txt").write_text("x")
     with pytest.raises(FileExistsError, match="not a Zarr store, so it is not overwritten"):
         write_store(second, tmp_path / "precious", overwrite=True)
-    assert sorted(os.listdir(tmp_path)) == ["precious", "x.zarr"]
+    (tmp_path / "thesis.txt").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="is a file and not a Zarr store, so it is not overwritten"):
+            write_store(second, tmp_path / "thesis.txt", overwrite=overwrite)
+        with pytest.raises(FileExistsError, match=r"cannot be made: .*thesis.txt is a file, not a folder"):
+            write_store(second, tmp_path / "thesis.txt" / "x.zarr", overwrite=overwrite)
+        with (
+            pytest.raises(
+                FileExistsError, match=r"x\.zarr is a folder and a table is a file; choose another"
+            ),
+            replacing(store, overwrite=overwrite, table=True),
+        ):
+            pass
+    assert sorted(os.listdir(tmp_path)) == ["precious", "thesis.txt", "x.zarr"]
+    assert (tmp_path / "thesis.txt").read_text() == "x"
+
+
+def test_an_input_is_no_output(adata, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    adata.write_h5ad("a.h5ad")
+    os.symlink("a.h5ad", "link.zarr")
+    _table().to_csv("c.csv")
+    before = {name: (tmp_path / name).read_bytes() for name in ("a.h5ad", "c.csv")}
+    same = "is also an input or another output"
+    table = [
+        ("a.h5ad", "a.h5ad", {}, f"^the output a.h5ad {same}; choose another name$"),
+        ("a.h5ad", "link.zarr", {}, rf"the output link.zarr {same} \(a.h5ad\); choose another name"),
+        (
+            "a.h5ad",
+            "a.h5ad/x.zarr",
+            {},
+            "lies inside a.h5ad, an input or another output; choose another place",
+        ),
+        ("a.h5ad", str(tmp_path), {}, "contains a.h5ad, an input or another output; choose another name"),
+        ("c.csv", "c.csv", {}, same),
+        (_table(), "c.csv", {"samples": "c.csv"}, same),
+        (ad.read_h5ad("a.h5ad", backed="r"), "a.h5ad", {}, same),
+    ]
+    for source, store, options, message in table:
+        with pytest.raises(ValueError, match=message):
+            convert(source, store, overwrite=True, **options)
+    table[-1][0].file.close()
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+    assert sorted(os.listdir()) == ["a.h5ad", "c.csv", "link.zarr"]
 
 
 def test_a_store_can_replace_the_one_it_is_read_from(tmp_path):
@@ -311,9 +358,9 @@ def test_remote_outputs_are_refused():
 
 def test_replacing_a_file(tmp_path):
     path = tmp_path / "t.csv"
-    with replacing(path) as partial:
+    with replacing(path, table=True) as partial:
         partial.write_text("a")
-    with pytest.raises(FileExistsError), replacing(path):
+    with pytest.raises(FileExistsError), replacing(path, table=True):
         pass
     with pytest.raises(KeyboardInterrupt):
         _interrupted(path)
@@ -322,7 +369,7 @@ def test_replacing_a_file(tmp_path):
 
 
 def _interrupted(path):
-    with replacing(path, overwrite=True) as partial:
+    with replacing(path, overwrite=True, table=True) as partial:
         partial.write_text("b")
         raise KeyboardInterrupt
 
@@ -428,9 +475,59 @@ def test_convert_table(counts, tmp_path, suffix):
 def test_samples_without_counts_are_named(counts, tmp_path):
     genes = pd.DataFrame(counts.T, columns=[f"s{i}" for i in range(N)])
     obs = pd.DataFrame({"x": range(N + 1)}, index=[f"s{i}" for i in range(N + 1)])
-    with pytest.warns(XdelnxWarning, match=r"left out, having no counts: 1 sample \(s30\)"):
+    with pytest.warns(XdelnxWarning, match=r"left out, having no counts: 1 sample \(s30\)") as caught:
         ds = convert(genes, tmp_path / "x.zarr", samples=obs)
+    assert caught[0].filename == __file__
     assert ds.sizes["sample"] == N
+
+
+def _written(path, text):
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("above_the_names", ["", "gene", None])
+def test_names_in_tables_stay_as_they_are_written(tmp_path, above_the_names):
+    """None: R's write.table puts no name above those of the rows."""
+    first = "" if above_the_names is None else f"{above_the_names},"
+    table = _written(tmp_path / "c.csv", f"{first}000,001,NA,1e2\n0.10,1,2,3,4\nNA,5,6,7,8\n007,9,10,11,12\n")
+    about = (
+        f"{first}treatment,dose,ko,depth\n"
+        "001,None,0.50,True,1\n1e2,null,NA,False,2\nNA,NA,2,True,3\n000,,1,False,4\n"
+    )
+    ds = convert(table, tmp_path / "x.zarr", samples=_written(tmp_path / "o.csv", about))
+    assert list(ds["gene"].values) == ["0.10", "NA", "007"]
+    assert list(ds["sample"].values) == ["000", "001", "NA", "1e2"]
+    np.testing.assert_array_equal(ds["counts"], np.arange(1, 13).reshape(3, 4).T)
+    treatment = list(ds["treatment"].values)
+    assert treatment[1::2] == ["None", "null"]
+    assert pd.isna(treatment[::2]).all()
+    np.testing.assert_array_equal(ds["dose"], [1.0, 0.5, 2.0, np.nan])
+    assert ds["ko"].values.tolist() == [False, True, True, False]
+    assert ds["depth"].dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    ("counts", "samples", "message"),
+    [
+        (",s1,s1\ng,1,2\n", None, "duplicate sample names: s1; give each sample a name of its own"),
+        ("s1,s1\ng,1,2\n", None, "duplicate sample names: s1"),
+        (",s1,s2\ng,1,2\ng,3,4\n", None, "duplicate gene names: g"),
+        (",s1,s2\ng,1,2\n", ",a\ns1,1\ns1,1\ns2,3\n", "duplicate sample names: s1"),
+        (",s1,s2\ng,1,2\n", ",a,a\ns1,1,2\ns2,3,4\n", "several columns of one name: a; rename them"),
+        (",s1,s2\ng,1,NA\nh,NaN,\n", None, r"NaN or infinite counts: 3, in 2 genes \(g, h\)"),
+        (",s1,s2\ng,1,None\n", None, "columns of the table of counts are not numbers: s2"),
+        ("", None, "c.csv is empty; a table has a header, and a row for each gene or sample"),
+        (",s1,s2\n", None, "there are no genes"),
+        ("gene\ng\n", None, "there are no samples"),
+    ],
+)
+def test_bad_tables(tmp_path, counts, samples, message):
+    table = _written(tmp_path / "c.csv", counts)
+    about = None if samples is None else _written(tmp_path / "o.csv", samples)
+    with pytest.raises(ValueError, match=message):
+        convert(table, tmp_path / "x.zarr", samples=about)
+    assert not (tmp_path / "x.zarr").exists()
 
 
 def _table(**columns):
@@ -479,6 +576,12 @@ def _table(**columns):
         ("absent.h5ad", {}, FileNotFoundError, "nothing at absent.h5ad"),
         (__file__, {}, ValueError, "cannot convert .*; known are .h5ad"),
         ("absent.h5ad", {"samples": _table()}, ValueError, "samples= is for tables"),
+        (
+            _table(),
+            {"layer": "raw"},
+            ValueError,
+            "layer='raw' names a layer of an AnnData; a table of counts has",
+        ),
         (42, {}, TypeError, "received int"),
     ],
 )
@@ -501,7 +604,15 @@ def test_convert_refuses_an_existing_store_before_reading(tmp_path):
 
 def test_every_variable_of_the_schema_round_trips(tmp_path):
     """A result with every variable of the schema, NaN and infinities among them, comes back identical."""
-    sizes = {"sample": 3, "gene": 4, "coefficient": 2, "coefficient2": 2, "contrast": 1, "restriction": 2}
+    sizes = {
+        "sample": 3,
+        "gene": 4,
+        "coefficient": 2,
+        "coefficient2": 2,
+        "component": 3,
+        "contrast": 1,
+        "restriction": 2,
+    }
     rng = np.random.default_rng(0)
     result = xr.Dataset(coords={dim: [f"{dim} {i}" for i in range(size)] for dim, size in sizes.items()})
     for name, variable in VARIABLES.items():

@@ -7,6 +7,7 @@ status: 0 done, 1 failed (the reason is the last line), 2 called the wrong way.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xdelnx.messages import fail
 from xdelnx.options import LOCAL_SCHEDULERS, parser
 
 CONNECT_SECONDS = 30
@@ -72,22 +74,12 @@ def _plain_warnings() -> Iterator[None]:
 
 def _simulate(args: argparse.Namespace) -> None:
     from xdelnx.simulation import simulate
-    from xdelnx.stores import check_output, write_store
+    from xdelnx.stores import write_store
 
-    check_output(args.out, overwrite=args.overwrite)
+    _check_outputs(args)
+    names = ("n_samples", "n_genes", "condition", "levels", "n_batches", "covariate", "kind")
     with _job(args.scheduler, f"simulating {args.n_samples:,} samples x {args.n_genes:,} genes"):
-        dataset = simulate(
-            args.n_samples,
-            args.n_genes,
-            condition=args.condition,
-            levels=args.levels,
-            n_batches=args.n_batches,
-            covariate=args.covariate,
-            kind=args.kind,
-            de_fraction=args.de_fraction,
-            seed=args.seed,
-            chunks=args.chunks,
-        )
+        dataset = simulate(**_named(args, *names, "de_fraction", "seed", "chunks"))
         write_store(dataset, args.out, overwrite=args.overwrite)
     _say(f"wrote {args.out}")
 
@@ -96,19 +88,16 @@ def _convert(args: argparse.Namespace) -> None:
     from xdelnx.io import convert
 
     with _job(args.scheduler, f"converting {args.source}"):
-        dataset = convert(
-            args.source, args.out, layer=args.layer, samples=args.samples, overwrite=args.overwrite
-        )
+        dataset = convert(args.source, args.out, **_named(args, "layer", "samples", "overwrite"))
     counts = dataset["counts"]
     _say(f"wrote {args.out}: {counts.shape[0]:,} samples x {counts.shape[1]:,} genes as {counts.dtype}")
 
 
 def _pseudobulk(args: argparse.Namespace) -> None:
     from xdelnx.aggregation import pseudobulk
-    from xdelnx.io import open_counts
-    from xdelnx.stores import check_output, write_store
+    from xdelnx.stores import open_counts, write_store
 
-    check_output(args.out, overwrite=args.overwrite)
+    _check_outputs(args)
     data = open_counts(args.data, counts=args.counts)
     with _job(args.scheduler, f"summing {_size(data[args.counts])} by {', '.join(args.by)}"):
         result = pseudobulk(data, args.by, counts=args.counts)
@@ -118,56 +107,68 @@ def _pseudobulk(args: argparse.Namespace) -> None:
 
 def _fit(args: argparse.Namespace) -> None:
     from xdelnx.api import fit
-    from xdelnx.io import open_counts
+    from xdelnx.stores import open_counts
 
     _check_outputs(args)
     data = open_counts(args.data, counts=args.counts)
+    reference = dict(args.reference) if args.reference else None
+    if args.table and not args.contrasts:
+        _check_last_term(data, args, reference)
+    names = ("offset", "overdispersion", "shrinkage", "cox_reid", "ridge", "adjust", "counts", "device")
     with _job(args.scheduler, f"fitting {args.design} to {_size(data[args.counts])}"):
         result = fit(
             data,
             args.design,
-            reference=dict(args.reference) if args.reference else None,
-            contrasts="last" if args.contrasts is None else _one_or_more(args.contrasts),
+            reference=reference,
+            contrasts=_contrasts(args.contrasts),
             size_factors=None if args.size_factors == "none" else args.size_factors,
-            offset=args.offset,
-            overdispersion=args.overdispersion,
-            shrinkage=args.shrinkage,
-            cox_reid=args.cox_reid,
-            ridge=args.ridge,
-            adjust=args.adjust,
-            counts=args.counts,
-            device=args.device,
+            **_named(args, *names),
         )
     _finish(result, args)
 
 
 def _test(args: argparse.Namespace) -> None:
     from xdelnx.api import test
-    from xdelnx.io import open_counts, open_result
+    from xdelnx.fitted import options_of
+    from xdelnx.stores import open_counts, open_result
 
     _check_outputs(args)
     fitted = open_result(args.fit)
-    name = _counts_name(fitted)
+    name = options_of(fitted)["counts"]
     data = open_counts(args.data, counts=name)
+    contrast = None if args.contrast is None else _one_or_more(args.contrast)
     with _job(args.scheduler, f"testing {_size(data[name])}"):
-        result = test(
-            data,
-            fitted,
-            _one_or_more(args.contrast),
-            reduced=args.reduced,
-            lfc_threshold=args.lfc_threshold,
-            adjust=args.adjust,
-            device=args.device,
-        )
+        result = test(data, fitted, contrast, **_named(args, "reduced", "lfc_threshold", "adjust", "device"))
     _finish(result, args)
 
 
-def _counts_name(fitted: xr.Dataset) -> str:
-    """Return the name the counts had in the fit, which its options remember."""
-    import json
+def _named(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Options that go to a function as they are, by the names of its arguments."""
+    return {name: getattr(args, name) for name in names}
 
-    options = fitted.attrs.get("options", "{}")
-    return (json.loads(options) if isinstance(options, str) else options).get("counts", "counts")
+
+def _contrasts(values: Sequence[str] | None) -> Any:
+    """Turn the contrasts of a fit into what `xdelnx.fit` takes: "last", None, one or several."""
+    if values is None:
+        return "last"
+    return None if list(values) == ["none"] else _one_or_more(values)
+
+
+def _one_or_more(values: Sequence[str]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _check_last_term(data: xr.Dataset, args: argparse.Namespace, reference: Any) -> None:
+    """Refuse a table of the last term's tests where the design has no term to test."""
+    from xdelnx.design import build_design
+    from xdelnx.inputs import as_counts
+
+    model = build_design(as_counts(data, args.counts).samples, args.design, reference=reference)
+    if list(model.terms) == ["Intercept"]:
+        fail(
+            f"--table lists tested genes, and the design {args.design!r} is an intercept alone, which leaves nothing "
+            "to test; leave out --table, or add a column to the design"
+        )
 
 
 def _size(counts: xr.DataArray) -> str:
@@ -177,30 +178,25 @@ def _size(counts: xr.DataArray) -> str:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Refuse before the work starts rather than after it."""
+    from xdelnx.delimited import TABLES, table_suffix
     from xdelnx.stores import check_output
 
-    check_output(args.out, overwrite=args.overwrite)
-    if args.table is None:
+    inputs = [getattr(args, name) for name in ("data", "fit") if hasattr(args, name)]
+    check_output(args.out, overwrite=args.overwrite, apart_from=inputs)
+    if getattr(args, "table", None) is None:
         return
-    from xdelnx.io import TABLES, table_suffix
-
     if table_suffix(Path(args.table)) not in TABLES:
-        msg = f"--table {args.table}: expected a name that ends in {', '.join(TABLES)} (also .gz)"
-        raise ValueError(msg)
+        fail(f"--table {args.table}: expected a name that ends in {', '.join(TABLES)} (also .gz)")
     if getattr(args, "contrasts", None) == ["none"]:
-        msg = "--table lists tested genes, and --contrasts none asks for no test; leave out one of them"
-        raise ValueError(msg)
-    if Path(args.table).is_dir():
-        msg = f"--table {args.table} is a folder; choose another name"
-        raise FileExistsError(msg)
-    check_output(args.table, overwrite=args.overwrite)
+        fail("--table lists tested genes, and --contrasts none asks for no test; leave out one of them")
+    check_output(args.table, overwrite=args.overwrite, table=True, apart_from=(*inputs, args.out))
 
 
 def _finish(result: xr.Dataset, args: argparse.Namespace) -> None:
     """Write the store and the table, both or neither, and say what was found."""
     from xdelnx.stores import replacing, write_store
 
-    table = replacing(args.table, overwrite=args.overwrite) if args.table else nullcontext()
+    table = replacing(args.table, overwrite=args.overwrite, table=True) if args.table else nullcontext()
     with table as partial:
         if partial is not None:
             _write_table(_genes(result), partial, Path(args.table))
@@ -221,7 +217,7 @@ def _genes(result: xr.Dataset) -> pd.DataFrame:
 
 
 def _write_table(table: pd.DataFrame, partial: Path, target: Path) -> None:
-    from xdelnx.io import TABLES, table_suffix
+    from xdelnx.delimited import TABLES, table_suffix
 
     compression: Any = "gzip" if target.suffix == ".gz" else None
     table.to_csv(partial, sep=TABLES[table_suffix(target)], index=False, compression=compression)
@@ -229,7 +225,7 @@ def _write_table(table: pd.DataFrame, partial: Path, target: Path) -> None:
 
 def _summary(result: xr.Dataset) -> Iterator[str]:
     """Say how many genes each contrast found, and how many genes need a look."""
-    from xdelnx.schema import Status
+    from xdelnx.status import Status
 
     if "padj" in result:
         for name in result["contrast"].values:
@@ -239,17 +235,10 @@ def _summary(result: xr.Dataset) -> Iterator[str]:
             yield f"{name}: {found:,} of {tested:,} tested genes at a false discovery rate of 5 %"
     if "status" in result:
         status = result["status"].values
-        counted = {kind.name.lower(): int((status == kind).sum()) for kind in Status if kind != Status.OK}
-        notes = [f"{number:,} {name}" for name, number in counted.items() if number]
+        numbers = {kind.name.lower(): int((status == kind).sum()) for kind in Status if kind != Status.OK}
+        notes = [f"{number:,} {name}" for name, number in numbers.items() if number]
         if notes:
             yield f"status of genes: {', '.join(notes)} (all others ok)"
-
-
-def _one_or_more(values: Sequence[str] | None) -> Any:
-    """Turn a list of contrasts into what the functions take: None, one or several."""
-    if values is None or list(values) == ["none"]:
-        return None
-    return values[0] if len(values) == 1 else list(values)
 
 
 _COMMANDS = {
@@ -291,8 +280,16 @@ def _pool(scheduler: str) -> Iterator[dict[str, Any]]:
     from dask.multiprocessing import get_context
     from dask.system import CPU_COUNT
 
-    with ProcessPoolExecutor(CPU_COUNT, mp_context=get_context()) as executor:
+    executor = ProcessPoolExecutor(CPU_COUNT, mp_context=get_context(), initializer=_leave_interrupts)
+    try:
         yield {"pool": executor}
+    finally:  # after an interrupt, only what is under way is waited for
+        executor.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the one that started the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _bar() -> Any:

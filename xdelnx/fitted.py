@@ -129,7 +129,8 @@ def reopen(data: Any, fit: Any) -> Reopened:
     ValueError, TypeError
         The one is no fit, or the other is not what it was made from.
     """
-    options = _options_of(fit)
+    _check_whole(fit)
+    options = options_of(fit)
     table = inputs.as_counts(data, options["counts"])
     _check_same(table, fit)
     offset = options["offset"] if options["offset"] is not None else fit.get("offset")
@@ -138,8 +139,23 @@ def reopen(data: Any, fit: Any) -> Reopened:
     return Reopened(table, design_from_result(fit), options, (by_sample, by_entry), arrays)
 
 
-def _options_of(fit: Any) -> dict[str, Any]:
-    """Options of a fit; raises if it is not one, or not all of one."""
+def options_of(fit: xr.Dataset) -> dict[str, Any]:
+    """Options of a fit, by name.
+
+    Raises
+    ------
+    ValueError
+        If the attribute is gone.
+    """
+    options = fit.attrs.get("options")
+    if not isinstance(options, str):
+        fail(
+            "the fit has lost its attribute 'options', as in arithmetic on Datasets; pass it as xdelnx.fit returned it"
+        )
+    return json.loads(options)
+
+
+def _check_whole(fit: Any) -> None:
     if not isinstance(fit, xr.Dataset):
         path = repr(fit) if isinstance(fit, str) else "path"
         msg = (
@@ -147,7 +163,6 @@ def _options_of(fit: Any) -> dict[str, Any]:
             f"with xarray.open_zarr({path})"
         )
         raise TypeError(msg)
-    options = fit.attrs.get("options")
     missing = [name for name in NEEDED_BY_A_TEST if name not in fit]
     if "beta" in missing and "pval" in fit:
         fail("this is what xdelnx.test returned; pass the fit that it was made from")
@@ -155,11 +170,6 @@ def _options_of(fit: Any) -> dict[str, Any]:
         fail("this Dataset holds counts, not a fit; the order is test(data, fit)")
     if missing:
         fail(f"the Dataset is not a whole fit, it lacks {listing(missing)}; pass what xdelnx.fit returned")
-    if not isinstance(options, str):
-        fail(
-            "the fit has lost its attribute 'options', as in arithmetic on Datasets; pass it as xdelnx.fit returned it"
-        )
-    return json.loads(options)
 
 
 def _check_same(table: Counts, fit: xr.Dataset) -> None:

@@ -7,7 +7,6 @@ dense array when its task runs, and no earlier.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,8 @@ import pandas as pd
 import xarray as xr
 
 from xdelnx.checks import check_names
-from xdelnx.errors import XdelnxWarning
+from xdelnx.delimited import MISSING, MISSING_COUNTS, TABLES, read_table, table_suffix
+from xdelnx.errors import warn
 from xdelnx.matrices import as_dense, as_matrix
 from xdelnx.messages import counted, fail, listing
 from xdelnx.schema import GENE, SAMPLE, annotate
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["convert", "from_anndata", "open_counts", "open_result", "write_store", "zarr_safe"]
 
-TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _NOT_IN_A_NAME = ("/", "\\")  # they would open a folder inside the store
 
 
@@ -100,12 +99,10 @@ def _from_anndata_path(path: Path, layer: str | None) -> xr.Dataset:
 
 def _layer(adata: AnnData, layer: str | None) -> Any:
     if layer is not None and layer not in adata.layers:
-        msg = f"the AnnData has no layer {layer!r}; it has {listing(adata.layers)}"
-        raise ValueError(msg)
+        fail(f"the AnnData has no layer {layer!r}; it has {listing(adata.layers)}")
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        msg = f"the AnnData has no X; pass layer=, one of {listing(adata.layers)}"
-        raise ValueError(msg)
+        fail(f"the AnnData has no X; pass layer=, one of {listing(adata.layers)}")
     return matrix
 
 
@@ -196,9 +193,14 @@ def _dataset(counts: Any, samples: pd.DataFrame, genes: pd.DataFrame) -> xr.Data
         {"counts": ((SAMPLE, GENE), counts)},
         coords={SAMPLE: _names(samples.index, SAMPLE), GENE: _names(genes.index, GENE)},
     )
+    renamed = []
     for dim, frame in ((SAMPLE, samples), (GENE, genes)):
-        for name in frame.columns:
-            dataset[_free_name(str(name), dim, dataset)] = _column(frame[name], dim)
+        for name in map(str, frame.columns):
+            free = _free_name(name, dim, dataset)
+            dataset[free] = _column(frame[name], dim)
+            renamed += [f"the {dim} column {name!r} is called {free!r} here"] if free != name else []
+    if renamed:
+        warn("; ".join(renamed))
     return annotate(dataset)
 
 
@@ -208,14 +210,12 @@ def _names(index: pd.Index, dim: str) -> np.ndarray:
 
 
 def _free_name(name: str, dim: str, taken: xr.Dataset) -> str:
-    """Return the column's name, changed (with a warning) if the Dataset or a store cannot have it."""
+    """Return the column's name, changed if the Dataset or a store cannot have it."""
     free = name
     for character in _NOT_IN_A_NAME:
         free = free.replace(character, "_")
     while free in taken.variables:
         free = f"{dim}_{free}"
-    if free != name:
-        warnings.warn(f"the {dim} column {name!r} is called {free!r} here", XdelnxWarning, stacklevel=4)
     return free
 
 
@@ -261,7 +261,8 @@ def convert(
         Layer of the AnnData with the raw counts; `None` is its `X`.
     samples
         For a table of counts: the samples' metadata, a table with the samples' names in its
-        first column (a path, or a DataFrame with them as its index).
+        first column (a path, or a DataFrame with them as its index). An empty field or NA is a
+        missing value; any other word, None and null included, stays as it is.
     overwrite
         Replace an existing store.
 
@@ -274,12 +275,13 @@ def convert(
     Raises
     ------
     ValueError
-        If counts are negative, NaN or infinite, every one is zero, or the two tables do not fit together.
+        If counts are negative, NaN or infinite, every one is zero, the two tables do not fit together, or
+        the store is the source, lies in it or around it.
     FileExistsError
-        If the store exists and `overwrite` is not set.
+        If the store exists and `overwrite` is not set, or if what exists is not a Zarr store.
     """
-    check_output(store, overwrite=overwrite)
-    dataset = _read_table(source, samples) if _is_table(source) else _read_anndata(source, layer, samples)
+    check_output(store, overwrite=overwrite, apart_from=(getattr(source, "filename", source), samples))
+    dataset = _read(source, layer, samples)
     counts = dataset["counts"]
     if isinstance(counts.data, np.ndarray):
         counts = counts.chunk(
@@ -290,57 +292,52 @@ def convert(
     return open_counts(store)
 
 
+def _read(source: Any, layer: str | None, samples: Any) -> xr.Dataset:
+    if not _is_table(source):
+        return _read_anndata(source, layer, samples)
+    if layer is not None:
+        fail(f"layer={layer!r} names a layer of an AnnData; a table of counts has none, so leave layer out")
+    return _read_table(source, samples)
+
+
 def _is_table(source: Any) -> bool:
     return isinstance(source, pd.DataFrame) or (
         isinstance(source, str | os.PathLike) and table_suffix(Path(source)) in TABLES
     )
 
 
-def table_suffix(path: Path) -> str:
-    """Return the suffix that tells the kind of a table, below that of a compression."""
-    return Path(path.stem).suffix if path.suffix in {".gz", ".bz2", ".xz", ".zst"} else path.suffix
-
-
 def _read_anndata(source: Any, layer: str | None, samples: Any) -> xr.Dataset:
     if samples is not None:
-        msg = "samples= is for tables of counts; an AnnData has its own in .obs"
-        raise ValueError(msg)
+        fail("samples= is for tables of counts; an AnnData has its own in .obs")
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     if path is not None and path.exists() and not path.is_dir() and path.suffix != ".h5ad":
-        msg = f"cannot convert {path}; known are .h5ad, AnnData Zarr stores and {listing(TABLES)} (also .gz)"
-        raise ValueError(msg)
+        fail(f"cannot convert {path}; known are .h5ad, AnnData Zarr stores and {listing(TABLES)} (also .gz)")
     return from_anndata(source, layer=layer)
 
 
-def _frame_of(table: Any) -> pd.DataFrame:
-    if isinstance(table, pd.DataFrame):
-        return table
-    path = Path(table)
-    if not path.exists():
-        msg = f"there is nothing at {path}"
-        raise FileNotFoundError(msg)
-    frame = pd.read_csv(path, sep=TABLES.get(table_suffix(path), ","), index_col=0)
-    frame.index = frame.index.astype(str)
-    return frame
-
-
 def _read_table(source: Any, samples: Any) -> xr.Dataset:
-    table = _frame_of(source)
+    table = read_table(source, MISSING_COUNTS)
+    table = table.set_axis(table.columns.astype(str), axis=1)
+    check_names(table.columns, SAMPLE)
+    check_names(table.index, GENE)
     words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     if words:
         fail(
             f"columns of the table of counts are not numbers: {listing(words, 5)}; leave the genes' names in the "
             "first column and one column of counts for each sample"
         )
-    table = table.set_axis(table.columns.astype(str), axis=1)
-    about = pd.DataFrame(index=table.columns) if samples is None else _matched(_frame_of(samples), table)
+    about = pd.DataFrame(index=table.columns)
+    if samples is not None:
+        about = _matched(read_table(samples, MISSING), table)
     return _dataset(table.to_numpy().T, about, pd.DataFrame(index=table.index))
 
 
 def _matched(samples: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
     """Put the samples' rows in the order of the counts' columns."""
-    _names(samples.index, SAMPLE)
-    samples = samples.set_axis(samples.index.astype(str))
+    samples = samples.set_axis(_names(samples.index, SAMPLE))
+    repeated = samples.columns[samples.columns.duplicated()].unique()
+    if repeated.size:
+        fail(f"the table of samples has several columns of one name: {listing(repeated, 5)}; rename them")
     wanted = counts.columns
     absent = wanted.difference(samples.index, sort=False)
     if len(absent) and samples.index.isin(counts.index.astype(str)).all():
@@ -352,8 +349,7 @@ def _matched(samples: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
         )
     unused = samples.index.difference(wanted, sort=False)
     if len(unused):
-        left_out = f"left out, having no counts: {counted(len(unused), 'sample')} ({listing(unused, 5)})"
-        warnings.warn(left_out, XdelnxWarning, stacklevel=4)
+        warn(f"left out, having no counts: {counted(len(unused), 'sample')} ({listing(unused, 5)})")
     return samples.loc[wanted]
 
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pandas as pd
 import xarray as xr
 
 from xdelnx.checks import check_dims
-from xdelnx.messages import closest, listing
+from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
 
 CHUNK_BYTES = 16_000_000
@@ -65,10 +65,9 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
     """
     dataset = _open(store)
     if counts not in dataset:
-        msg = (
+        fail(
             f"the store {store} has no variable {counts!r}; {closest(counts, dataset.data_vars, 'variables')}"
         )
-        raise ValueError(msg)
     check_dims(dataset[counts], counts)
     blocks = {SAMPLE: -1, GENE: _block_width(dataset[counts])}
     for name, variable in dataset.data_vars.items():
@@ -90,8 +89,7 @@ def open_result(store: Any) -> xr.Dataset:
     dataset = _open(store)
     missing = [name for name in ("beta", "design") if name not in dataset]
     if missing:
-        msg = f"the store {store} is not the result of a fit: it has no variable {listing(missing)}"
-        raise ValueError(msg)
+        fail(f"the store {store} is not the result of a fit: it has no variable {listing(missing)}")
     return dataset.load().drop_encoding()
 
 
@@ -103,19 +101,19 @@ def _consolidated(store: Any) -> bool:
     """Whether the store has consolidated metadata; raises if it is no store of ours."""
     import zarr
 
-    path = Path(store) if isinstance(store, str | os.PathLike) and "://" not in str(store) else None
+    path = Path(store) if is_local(store) else None
     if path is not None and not path.exists():
         msg = f"there is nothing at {path}"
         raise FileNotFoundError(msg)
     if path is not None and path.is_file() and path.suffix in {".h5ad", ".h5", ".hdf5"}:
-        raise ValueError(_not_counts(path, "an AnnData file"))
+        fail(_not_counts(path, "an AnnData file"))
     try:
         group = zarr.open_group(store, mode="r")
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError) as error:
         msg = f"{store} is not a Zarr store; open_counts reads what `xdelnx convert` or Dataset.to_zarr wrote"
         raise ValueError(msg) from error
     if group.attrs.get("encoding-type") == "anndata":
-        raise ValueError(_not_counts(store, "an AnnData store"))
+        fail(_not_counts(store, "an AnnData store"))
     return group.metadata.consolidated_metadata is not None
 
 
@@ -219,21 +217,73 @@ def _chunked(dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Return the output's true path, or an error if something is there that must stay."""
+def check_output(
+    path: str | os.PathLike[str], *, overwrite: bool, table: bool = False, apart_from: Iterable[Any] = ()
+) -> Path:
+    """Return the output's true path, or an error if something is there that must stay.
+
+    Parameters
+    ----------
+    path
+        Where to write.
+    overwrite
+        Whether what is there may be replaced: a Zarr store or an empty folder by a store, a file by a table.
+    table
+        Whether the output is a file, and not a store.
+    apart_from
+        Inputs and further outputs. Those that are paths must neither be this one, nor lie in it or around it.
+
+    Raises
+    ------
+    ValueError
+        If the output is not a local path, or not apart from the others.
+    FileExistsError
+        If something is there that may not be replaced.
+    """
     if "://" in str(path):
-        msg = f"cannot write to {path}: outputs are local paths; copy the finished store there"
-        raise ValueError(msg)
+        fail(f"cannot write to {path}: outputs are local paths; copy the finished store there")
     target = Path(os.path.realpath(path))  # a link stays a link
-    if not target.exists():
-        return target
-    if not overwrite:
-        msg = f"{path} exists already; choose another name, or overwrite it (overwrite=True, --overwrite)"
-        raise FileExistsError(msg)
-    if target.is_dir() and any(target.iterdir()) and not _is_store(target):
-        msg = f"{path} is a folder but not a Zarr store, so it is not overwritten; choose another name"
+    for other in apart_from:
+        if is_local(other):
+            _check_apart(path, target, other)
+    reason = _must_stay(target, table=table)
+    if reason is None and target.exists() and not overwrite:
+        reason = "exists already; choose another name, or overwrite it (overwrite=True, --overwrite)"
+    if reason is not None:
+        msg = f"{path} {reason}"
         raise FileExistsError(msg)
     return target
+
+
+def is_local(source: Any) -> bool:
+    """Whether this is a path of this machine, rather than a URL or an object in memory."""
+    return isinstance(source, str | os.PathLike) and "://" not in str(source)
+
+
+def _check_apart(path: Any, target: Path, other: Any) -> None:
+    """Raise ValueError if replacing the output would take something else away with it, or change it."""
+    there = Path(os.path.realpath(other))
+    if target == there:
+        name = "" if str(path) == str(other) else f" ({other})"
+        fail(f"the output {path} is also an input or another output{name}; choose another name")
+    if there in target.parents:
+        fail(f"the output {path} lies inside {other}, an input or another output; choose another place")
+    if target in there.parents:
+        fail(f"the output {path} contains {other}, an input or another output; choose another name")
+
+
+def _must_stay(target: Path, *, table: bool) -> str | None:
+    """Why what is there is not replaced, even if that is asked for."""
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir():
+        return f"cannot be made: {above} is a file, not a folder"
+    if target.is_dir() and table:
+        return "is a folder and a table is a file; choose another name"
+    if target.is_dir() and any(target.iterdir()) and not _is_store(target):
+        return "is a folder but not a Zarr store, so it is not overwritten; choose another name"
+    if target.exists() and not target.is_dir() and not table:
+        return "is a file and not a Zarr store, so it is not overwritten; choose another name"
+    return None
 
 
 def _is_store(path: Path) -> bool:
@@ -241,15 +291,17 @@ def _is_store(path: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+def replacing(
+    path: str | os.PathLike[str], *, overwrite: bool = False, table: bool = False
+) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
-    target = check_output(path, overwrite=overwrite)
+    target = check_output(path, overwrite=overwrite, table=table)
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     partial, old = (target.parent / f".{target.name}.{mark}.{kind}" for kind in ("partial", "old"))
     try:
         yield partial
-        check_output(path, overwrite=overwrite)  # somebody may have been faster
+        check_output(path, overwrite=overwrite, table=table)  # somebody may have been faster
         if target.exists():
             target.rename(old)
         partial.rename(target)

@@ -1,0 +1,70 @@
+"""Tables as text, with commas or tabs: names stay as they are written, whatever they look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xdelnx.messages import fail
+
+TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+MISSING = ("", "NA")  # in metadata; any other word may be a level
+MISSING_COUNTS = (*MISSING, "NaN", "nan")
+
+
+def table_suffix(path: Path) -> str:
+    """Return the suffix that tells the kind of a table, below that of a compression."""
+    return Path(path.stem).suffix if path.suffix in {".gz", ".bz2", ".xz", ".zst"} else path.suffix
+
+
+def read_table(table: Any, missing: tuple[str, ...]) -> pd.DataFrame:
+    """Read a table whose first column names the rows; a DataFrame is returned as it is.
+
+    Parameters
+    ----------
+    table
+        Path, or a DataFrame.
+    missing
+        Words that stand for a missing value, in every column but the first.
+
+    Returns
+    -------
+    DataFrame
+        Names of rows and columns are the text of the file, repeated ones too: 0.10, 001 and NA are names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is empty.
+    """
+    if isinstance(table, pd.DataFrame):
+        return table
+    path = Path(table)
+    if not path.exists():
+        msg = f"there is nothing at {path}"
+        raise FileNotFoundError(msg)
+    how: dict[str, Any] = {"sep": TABLES.get(table_suffix(path), ","), "keep_default_na": False}
+    names = _header(path, how)
+    how |= {
+        "header": 0,
+        "names": range(len(names)),  # pandas would rename what is repeated
+        "index_col": False,
+        "dtype": {0: str},
+        "na_values": dict.fromkeys(range(1, len(names)), missing),
+    }
+    frame = pd.read_csv(path, **how)
+    return frame.set_index(0).set_axis(names[1:], axis=1).rename_axis(index=None)
+
+
+def _header(path: Path, how: dict[str, Any]) -> list[str]:
+    """Name of every column; R writes none above the names of the rows, which pandas then takes for an index."""
+    try:
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0].tolist()
+        first = pd.read_csv(path, nrows=1, dtype=str, **how)
+    except pd.errors.EmptyDataError:
+        fail(f"{path} is empty; a table has a header, and a row for each gene or sample")
+    return header if isinstance(first.index, pd.RangeIndex) else ["", *header]
