@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xdelnx import XdelnxWarning, fit, simulate, size_factors
+from xdelnx import XdelnxWarning, fit, scaling, simulate, size_factors
 from xdelnx.scaling import METHODS
 
 
@@ -171,3 +171,11 @@ def test_none(bulk, none):
 def test_unusable_factors(bulk, value, message):
     with pytest.raises(ValueError, match=message):
         fit(bulk, "~condition", size_factors=value)
+
+
+def test_tmm_reference_of_sparse_counts():
+    """With half of the upper quartiles zero the sample with the most roots is it (edgeR 3.40.2: equal to 1e-15)."""
+    roots = np.array([3.0, 9.0, 4.0, 8.0])
+    assert scaling.tmm_reference(np.array([0.0, 0.0, 0.0, 0.5]), roots) == 1
+    assert scaling.tmm_reference(np.array([0.1, 0.3, 0.25, 0.5]), roots) == 1  # closest to the mean, 0.2875
+    assert scaling.tmm_reference(np.array([0.1, 0.3, 0.28, np.nan]), roots) == 2

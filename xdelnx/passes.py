@@ -23,6 +23,7 @@ from xdelnx.messages import fail
 from xdelnx.scaling import (
     log_ratios,
     median_factors,
+    root_sums,
     scale_to_unit_geometric_mean,
     tmm_factors,
     tmm_reference,
@@ -105,7 +106,8 @@ def _usable_medians(parts: list[np.ndarray], method: str) -> np.ndarray:
 def _tmm(counts: da.Array, seen: Survey | Delayed) -> Delayed:
     parts = list(_by_sample(_dense_blocks(counts)).to_delayed().ravel())
     quartiles = [dask.delayed(_quartiles)(part, seen) for part in parts]
-    at = dask.delayed(_tmm_reference)(quartiles)
+    roots = [dask.delayed(root_sums)(part) for part in parts]
+    at = dask.delayed(_tmm_reference)(quartiles, roots)
     reference = dask.delayed(_pick_sample)(parts, at)
     return dask.delayed(np.concatenate)([dask.delayed(tmm_factors)(part, reference) for part in parts])
 
@@ -114,8 +116,8 @@ def _quartiles(counts: np.ndarray, seen: Survey) -> np.ndarray:
     return upper_quartiles(counts, seen.expressed)
 
 
-def _tmm_reference(quartiles: list[np.ndarray]) -> int:
-    return tmm_reference(np.concatenate(quartiles))
+def _tmm_reference(quartiles: list[np.ndarray], roots: list[np.ndarray]) -> int:
+    return tmm_reference(np.concatenate(quartiles), np.concatenate(roots))
 
 
 def _pick_sample(parts: list[np.ndarray], at: int) -> np.ndarray:

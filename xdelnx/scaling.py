@@ -75,8 +75,18 @@ def upper_quartiles(counts: np.ndarray, expressed: np.ndarray) -> np.ndarray:
     return np.quantile(y, 0.75, axis=1) / np.where(total > 0.0, total, np.nan)
 
 
-def tmm_reference(quartiles: np.ndarray) -> int:
-    """Return the sample whose upper quartile is closest to the mean of all."""
+def root_sums(counts: np.ndarray) -> np.ndarray:
+    """Sum of the square roots of each sample's counts: (sample,)."""
+    return np.sqrt(np.asarray(counts, dtype=np.float64)).sum(axis=1)
+
+
+def tmm_reference(quartiles: np.ndarray, roots: np.ndarray) -> int:
+    """Return the sample whose upper quartile (sample,) is closest to the mean of all.
+
+    Where half of the quartiles are zero and say nothing, the sample with the largest sum of roots.
+    """
+    if np.nanmedian(quartiles) == 0.0:
+        return int(np.argmax(roots))
     return int(np.nanargmin(np.abs(quartiles - np.nanmean(quartiles))))
 
 
