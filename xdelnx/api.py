@@ -19,7 +19,7 @@ from xdelnx.design import Design, build_design
 from xdelnx.fitted import make_plan, reopen
 from xdelnx.gathered import AcrossGenes
 from xdelnx.inputs import Counts
-from xdelnx.labelled import fit_attributes, fit_dataset, history, test_dataset
+from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset, history, test_dataset
 from xdelnx.messages import closest, fail, listing
 from xdelnx.scaling import METHODS
 from xdelnx.schema import GENE, SAMPLE, annotate
@@ -139,23 +139,28 @@ def fit(
     )
     dataset = fit_dataset(result, table, model, questions, options, factors, call(passes.library_size, seen))
     if offset is not None and offset_name is None:
+        offset_name = inputs.GIVEN
         dims = (SAMPLE,) if entry_offset is None else (SAMPLE, GENE)
         dataset["offset"] = (dims, sample_offset if entry_offset is None else entry_offset)
     dataset.attrs |= fit_attributes(
         model,
         device,
-        size_factors=size_factors
-        if isinstance(size_factors, str)
-        else ("none" if size_factors is None else "given"),
+        table.genes.size,
+        contrasts=contrasts_asked(contrasts),
+        size_factors=inputs.recorded("none" if size_factors is None else size_factors),
         offset=offset_name,
-        overdispersion=overdispersion if isinstance(overdispersion, bool | str | float | int) else "given",
+        overdispersion=inputs.recorded(overdispersion),
         shrinkage=shrinkage,
         cox_reid=cox_reid,
         ridge=float(ridge),
         adjust=adjust,
         counts=counts,
     )
-    return with_adjusted(zarr_safe(annotate(dataset)), adjust)
+    annotate(dataset)
+    for name, comment in comments(dispersion, cox_reid=cox_reid, ridge=ridge).items():
+        if name in dataset:
+            dataset[name].attrs["comment"] = comment
+    return with_adjusted(zarr_safe(dataset), adjust)
 
 
 def test(
@@ -169,7 +174,7 @@ def test(
     device: str = "auto",
     compute: bool = True,
 ) -> xr.Dataset:
-    r"""Test contrasts of a fit, with its dispersions, size factors and offset.
+    """Test contrasts of a fit, with its dispersions, size factors and offset.
 
     Parameters
     ----------
@@ -184,7 +189,7 @@ def test(
     reduced
         Instead: the formula (or matrix) of the design without what is tested.
     lfc_threshold
-        Log2 fold change t, 0 or more: test whether the fold change is larger, \|log2fc\| > t, instead of
+        Log2 fold change t, 0 or more: test whether the fold change is larger, ``abs(log2fc) > t``, instead of
         whether there is any. P-values are valid for every fold change within the threshold ("TREAT", worst
         case); ``stat`` is that at the nearer end of the interval, 0 for estimates within it. For contrasts
         of one degree of freedom; ``contrast=None`` then has no joint test.

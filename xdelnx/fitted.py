@@ -15,12 +15,11 @@ from xdelnx import blocks, inputs, passes
 from xdelnx.basis import basis_of, layout_of
 from xdelnx.contrasts import Contrast
 from xdelnx.design import Design, design_from_result
-from xdelnx.inputs import Counts
+from xdelnx.inputs import GIVEN, Counts
 from xdelnx.messages import counted, fail, listing
-from xdelnx.schema import COEFFICIENT, GENE, SAMPLE
+from xdelnx.schema import GENE, SAMPLE, VARIABLES
 from xdelnx.steps import FitPlan, constrained, direction, make_penalty
 
-NEEDED_BY_A_TEST = ("beta", "deviance", "design", "df2", "dispersion", "size_factor", "status")
 GENE_ARRAYS = ("theta", "beta", "deviance", "ql_dispersion_shrunken", "status")
 
 
@@ -85,7 +84,8 @@ class Reopened:
     offset
         Per sample and per entry, one of them or both None.
     arrays
-        Results of the fit by name, lazy or not; ``theta`` is the overdispersion of its final pass.
+        Results of the fit by name, lazy or not; ``theta`` is the overdispersion of its final pass,
+        ``whole`` whether all genes of the fit are there.
     """
 
     table: Counts
@@ -129,13 +129,16 @@ def reopen(data: Any, fit: Any) -> Reopened:
     ValueError, TypeError
         The one is no fit, or the other is not what it was made from.
     """
-    _check_whole(fit)
+    _check_fit(fit)
     options = options_of(fit)
+    _check_whole(fit, options)
     table = inputs.as_counts(data, options["counts"])
     _check_same(table, fit)
-    offset = options["offset"] if options["offset"] is not None else fit.get("offset")
+    offset = fit["offset"] if options["offset"] == GIVEN else options["offset"]
     by_sample, by_entry, _ = inputs.as_offset(offset, table)
-    arrays = _arrays(fit, shrinkage=options["shrinkage"])
+    sources = _sources(options).items()
+    arrays = {name: fit[source].transpose(*VARIABLES[source].dims).data for name, source in sources}
+    arrays["whole"] = table.genes.size == fit.attrs.get("n_genes", table.genes.size)
     return Reopened(table, design_from_result(fit), options, (by_sample, by_entry), arrays)
 
 
@@ -155,7 +158,7 @@ def options_of(fit: xr.Dataset) -> dict[str, Any]:
     return json.loads(options)
 
 
-def _check_whole(fit: Any) -> None:
+def _check_fit(fit: Any) -> None:
     if not isinstance(fit, xr.Dataset):
         path = repr(fit) if isinstance(fit, str) else "path"
         msg = (
@@ -163,11 +166,15 @@ def _check_whole(fit: Any) -> None:
             f"with xarray.open_zarr({path})"
         )
         raise TypeError(msg)
-    missing = [name for name in NEEDED_BY_A_TEST if name not in fit]
-    if "beta" in missing and "pval" in fit:
+    if "beta" not in fit and "deviance" not in fit and "pval" in fit:
         fail("this is what xdelnx.test returned; pass the fit that it was made from")
-    if "beta" in missing and "counts" in fit:
+    if "beta" not in fit and "counts" in fit:
         fail("this Dataset holds counts, not a fit; the order is test(data, fit)")
+
+
+def _check_whole(fit: xr.Dataset, options: dict[str, Any]) -> None:
+    needed = [*_sources(options).values(), "design", *(["offset"] if options["offset"] == GIVEN else [])]
+    missing = [name for name in needed if name not in fit]
     if missing:
         fail(f"the Dataset is not a whole fit, it lacks {listing(missing)}; pass what xdelnx.fit returned")
 
@@ -187,15 +194,9 @@ def _check_same(table: Counts, fit: xr.Dataset) -> None:
         )
 
 
-def _arrays(fit: xr.Dataset, *, shrinkage: bool) -> dict[str, Any]:
-    theta = fit["dispersion_trend"] if shrinkage else fit["dispersion"]
-    return {
-        "theta": theta.data,
-        "beta": fit["beta"].transpose(GENE, COEFFICIENT).data,
-        "deviance": fit["deviance"].data,
-        "ql_dispersion_shrunken": fit["ql_dispersion_shrunken"].data if shrinkage else None,
-        "df2": fit["df2"].data,
-        "status": fit["status"].data,
-        "library_size": fit["library_size"].data,
-        "size_factor": fit["size_factor"].data,
-    }
+def _sources(options: dict[str, Any]) -> dict[str, str]:
+    """Arrays that more passes need, and the variable of the fit that each of them is."""
+    shrinkage = options["shrinkage"]
+    names = ["beta", "deviance", "df2", "status", "library_size", "size_factor"]
+    names += ["ql_dispersion_shrunken"] if shrinkage else []
+    return {name: name for name in names} | {"theta": "dispersion_trend" if shrinkage else "dispersion"}

@@ -17,6 +17,17 @@ from xdelnx.messages import closest, counted, fail, listing, shown
 from xdelnx.passes import Dispersion
 from xdelnx.schema import GENE, SAMPLE
 
+GIVEN = "given"  # in the options of a fit: an array that the fit was handed
+
+
+def recorded(value: Any) -> Any:
+    """Write an option in the attributes of a fit: itself where it is short, or that it was given."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    return GIVEN if np.ndim(value) or isinstance(value, Mapping) else float(value)
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -281,7 +292,10 @@ def as_overdispersion(value: Any, data: Counts) -> Dispersion:
         if value != "global":
             fail(f"overdispersion={value!r} is unknown; {allowed}")
         return Dispersion(estimate=False, shared=True)
-    if value is None or isinstance(value, bool | np.bool_):
+    if value is None:
+        msg = f"overdispersion=None could mean several things; {allowed}"
+        raise TypeError(msg)
+    if isinstance(value, bool | np.bool_):
         return Dispersion() if value else Dispersion(estimate=False, given=0.0)
     if np.ndim(value) == 0 and not isinstance(value, Mapping):
         array = _numbers(value, (), GENE, f"overdispersion ({allowed})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,9 @@ from xdelnx.contrasts import Contrast
 from xdelnx.design import Design, design_to_attrs
 from xdelnx.gathered import AcrossGenes
 from xdelnx.inputs import Counts
-from xdelnx.schema import COEFFICIENT, CONTRAST, GENE, RESTRICTION, SAMPLE, VARIABLES
+from xdelnx.messages import shown
+from xdelnx.passes import Dispersion
+from xdelnx.schema import COEFFICIENT, CONTRAST, GENE, RESTRICTION, SAMPLE, TEST_VARIABLES, VARIABLES
 
 REFERENCES = (
     "Ahlmann-Eltze & Huber 2020, doi:10.1093/bioinformatics/btaa1009; "
@@ -23,7 +25,6 @@ REFERENCES = (
     "McCarthy et al. 2012, doi:10.1093/nar/gks042; "
     "Smyth 2004, doi:10.2202/1544-6115.1027"
 )
-TEST_VARIABLES = ("log2fc", "coef", "lfc_se", "ci_low", "ci_high", "stat", "pval", "padj")
 SHRINKAGE_VARIABLES = ("dispersion_trend", "ql_dispersion", "ql_prior", "ql_dispersion_shrunken")
 
 
@@ -89,7 +90,7 @@ def _padded(questions: Sequence[Contrast]) -> np.ndarray:
     return weights
 
 
-def fit_attributes(model: Design, device: str, **options: Any) -> dict[str, Any]:
+def fit_attributes(model: Design, device: str, n_genes: int, **options: Any) -> dict[str, Any]:
     """Attributes of a fit: what it is, from where, and the options to repeat it."""
     from xdelnx import __version__
 
@@ -99,9 +100,32 @@ def fit_attributes(model: Design, device: str, **options: Any) -> dict[str, Any]
         "history": history("fit"),
         "references": REFERENCES,
         "device": device,
+        "n_genes": n_genes,
         "options": json.dumps(options),
         **design_to_attrs(model),
     }
+
+
+def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: float) -> dict[str, str]:
+    """Comments on variables of a fit that an option makes something else: by variable."""
+    if dispersion.estimate or dispersion.shared:
+        likelihood = f"{'Cox-Reid adjusted ' if cox_reid else ''}maximum likelihood"
+        found = {"dispersion": likelihood + (", one estimate for all genes" if dispersion.shared else "")}
+    else:
+        found = {"dispersion": "as given to the fit; 0 is Poisson"}
+    if not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)):
+        found["dispersion_trend"] = "the overdispersion itself, which is the same for all genes"
+    return found | ({"deviance": "with the ridge penalty added"} if ridge else {})
+
+
+def contrasts_asked(contrasts: Any) -> Any:
+    """Contrasts as they were asked for, if as text (or several of them), or else as Python writes them, cut."""
+    if isinstance(contrasts, Mapping):
+        return {str(label): contrasts_asked(entry) for label, entry in contrasts.items()}
+    if isinstance(contrasts, list | tuple):
+        return [contrasts_asked(entry) for entry in contrasts]
+    plain = contrasts is None or isinstance(contrasts, str | int | float)
+    return contrasts if plain else shown(contrasts)
 
 
 def history(verb: str, before: xr.Dataset | None = None) -> str:

@@ -26,7 +26,7 @@ from xdelnx.drawing import (
     nothing_to_show,
     points,
 )
-from xdelnx.schema import CONTRAST, GENE
+from xdelnx.schema import CONTRAST, GENE, LARGEST_LOG2FC
 from xdelnx.tables import one_contrast
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["dispersion_histogram", "ma", "mean_dispersion", "pvalue_histogram", "ql_dispersion", "volcano"]
 
 LOWEST_DISPERSION = 1e-4  # a gene below is Poisson for every practical purpose: shown at the edge
-LOG2FC_BOUND = 10.0  # fold changes are clipped there: a group without a count
 LOG2FC = r"log$_2$ fold change"
 
 
@@ -312,7 +311,7 @@ class _Tested:
     def reach(self) -> float:
         """Half width of the axis: a little over the largest fold change that is not the clipping bound."""
         sizes = np.abs(self.log2fc[self.known])
-        return 1.04 * float(max(sizes[sizes < LOG2FC_BOUND].max(initial=0.0), 1.0))
+        return 1.04 * float(max(sizes[sizes < LARGEST_LOG2FC].max(initial=0.0), 1.0))
 
     @property
     def beyond(self) -> np.ndarray:

@@ -20,6 +20,9 @@ COEFFICIENT = "coefficient"
 CONTRAST = "contrast"
 RESTRICTION = "restriction"
 COEFFICIENT2 = "coefficient2"
+COMPONENT = "component"
+
+LARGEST_LOG2FC = 10.0  # larger ones, as of a group without a count, are clipped to it
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,15 @@ class Variable:
     units: str = "1"
 
 
+_SCALED = "scaled by the shrunken quasi-likelihood dispersion (by 1 without shrinkage)"
 VARIABLES: dict[str, Variable] = {
     "beta": Variable(
         (GENE, COEFFICIENT), "coefficient of the design (natural log of the fold change)", "log"
     ),
-    "standard_error": Variable((GENE, COEFFICIENT), "standard error of beta, quasi-likelihood scaled", "log"),
+    "standard_error": Variable((GENE, COEFFICIENT), f"standard error of beta, {_SCALED}", "log"),
     "mean": Variable((GENE,), "mean over samples of the fitted count"),
     "deviance": Variable((GENE,), "negative binomial deviance of the final fit"),
-    "dispersion": Variable((GENE,), "overdispersion, Cox-Reid adjusted maximum likelihood"),
+    "dispersion": Variable((GENE,), "overdispersion"),  # how it was found: a comment, by `xdelnx.labelled`
     "dispersion_trend": Variable((GENE,), "overdispersion, local median over genes of similar mean"),
     "ql_dispersion": Variable((GENE,), "quasi-likelihood dispersion of the gene"),
     "ql_prior": Variable((GENE,), "prior of the quasi-likelihood dispersion at the gene's mean"),
@@ -49,12 +53,15 @@ VARIABLES: dict[str, Variable] = {
     "iterations": Variable((GENE,), "coefficient updates of the gene, over both fits"),
     "library_size": Variable((SAMPLE,), "sum of the counts of the sample"),
     "size_factor": Variable((SAMPLE,), "size factor of the sample"),
+    "offset": Variable(
+        (SAMPLE, GENE), "natural log of a further scale of each count, or (sample) of each sample", "log"
+    ),
     "design": Variable((SAMPLE, COEFFICIENT), "design matrix"),
-    "log2fc": Variable((CONTRAST, GENE), "log2 fold change, clipped to +-10", "log2"),
+    "log2fc": Variable((CONTRAST, GENE), f"log2 fold change, clipped to +-{LARGEST_LOG2FC:g}", "log2"),
     "coef": Variable(
         (CONTRAST, GENE), "contrast of the coefficients (natural log of the fold change)", "log"
     ),
-    "lfc_se": Variable((CONTRAST, GENE), "standard error of log2fc, quasi-likelihood scaled", "log2"),
+    "lfc_se": Variable((CONTRAST, GENE), f"standard error of log2fc, {_SCALED}", "log2"),
     "ci_low": Variable((CONTRAST, GENE), "lower end of the 95 % confidence interval of log2fc", "log2"),
     "ci_high": Variable((CONTRAST, GENE), "upper end of the 95 % confidence interval of log2fc", "log2"),
     "stat": Variable((CONTRAST, GENE), "test statistic (F; chi-squared without shrinkage)"),
@@ -65,13 +72,30 @@ VARIABLES: dict[str, Variable] = {
     "contrast_weight": Variable(
         (CONTRAST, RESTRICTION, COEFFICIENT), "weights of the coefficients in the contrast (NaN: no such row)"
     ),
+    "log2fc_shrunken": Variable(
+        (CONTRAST, GENE), "log2 fold change, adaptively shrunken (posterior mean)", "log2"
+    ),
+    "s_value": Variable((CONTRAST, GENE), "false sign rate among this gene and all that are surer of theirs"),
+    "shrunken_low": Variable((CONTRAST, GENE), "lower end of the 95 % posterior interval of log2fc", "log2"),
+    "shrunken_high": Variable((CONTRAST, GENE), "upper end of the 95 % posterior interval of log2fc", "log2"),
+    "prior_scale": Variable((CONTRAST, COMPONENT), "standard deviation of the prior's component", "log2"),
+    "prior_weight": Variable((CONTRAST, COMPONENT), "weight of the component in the prior of log2fc"),
     "covariance": Variable(
-        (GENE, COEFFICIENT, COEFFICIENT2), "covariance of the coefficients, quasi-likelihood scaled", "log^2"
+        (GENE, COEFFICIENT, COEFFICIENT2), f"covariance of the coefficients, {_SCALED}", "log^2"
     ),
     # inputs
     "counts": Variable((SAMPLE, GENE), "read or molecule count"),
     "n_cells": Variable((SAMPLE,), "cells whose counts were summed"),
 }
+
+COORDINATES = {
+    SAMPLE: "name of the sample",
+    GENE: "name of the gene",
+    COEFFICIENT: "coefficient, a column of the design matrix",
+    COEFFICIENT2: "coefficient, a column of the design matrix",
+    CONTRAST: "what was tested",
+}
+TEST_VARIABLES = ("log2fc", "coef", "lfc_se", "ci_low", "ci_high", "stat", "pval", "padj")
 
 
 def status_attributes() -> dict[str, Any]:
@@ -84,11 +108,13 @@ def status_attributes() -> dict[str, Any]:
 
 
 def annotate(dataset: xr.Dataset) -> xr.Dataset:
-    """Give every known variable of the dataset its long name, unit and flags."""
+    """Give every known variable and coordinate of the dataset its long name, unit and flags."""
     for name in dataset.variables:
         if name in VARIABLES:
             variable = VARIABLES[str(name)]
             dataset[name].attrs.update(long_name=variable.long_name, units=variable.units)
+        elif name in COORDINATES:
+            dataset[name].attrs["long_name"] = COORDINATES[str(name)]
     if "status" in dataset:
         dataset["status"].attrs.update(status_attributes())
     return dataset

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
-LARGEST_LOG2FC = 10.0
+from xdelnx.schema import LARGEST_LOG2FC
+
 CONFIDENCE = 0.95  # of intervals
 
 

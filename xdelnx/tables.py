@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-STATISTICS = ("log2fc", "coef", "stat", "pval", "padj")
+COLUMNS = ("log2fc", "coef", "stat", "pval", "padj")
 
 
 def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
@@ -42,7 +42,7 @@ def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
             "Make some with xdelnx.test(data, fit, contrast), or fit(..., contrasts='last')."
         )
         raise ValueError(msg)
-    tests = result[[name for name in (*STATISTICS, "mean") if name in result]]
+    tests = result[[name for name in (*COLUMNS, "mean") if name in result]]
     if CONTRAST in result["pval"].dims:
         tests = tests.isel({CONTRAST: _position([str(c) for c in result[CONTRAST].values], contrast)})
     elif contrast is not None and CONTRAST in result.coords and contrast != str(result[CONTRAST].values):
@@ -106,7 +106,7 @@ def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None 
         raise ValueError(msg)
     tests = one_contrast(result, contrast)
     columns = {"feature": tests[GENE].values.astype(object)}
-    columns |= {name: tests[name].values for name in STATISTICS}
+    columns |= {name: tests[name].values for name in COLUMNS}
     # p-values of very strong effects underflow to the same 0: the statistic still ranks those
     order = pd.DataFrame(
         {"p": columns["pval"], "size": -np.abs(columns["stat"]), "name": columns["feature"].astype(str)}
