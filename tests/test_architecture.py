@@ -34,6 +34,7 @@ FLOORS = {
     "observations": 20,
     "grouping": 21,
     "expression": 21,
+    "ranks": 21,
     "scaling": 21,
     "glm": 21,
     "dispersion": 22,
@@ -71,6 +72,7 @@ FLOORS = {
     "inference": 54,
     "fold_changes": 54,
     "filtering": 55,
+    "markers": 55,
     # people
     "drawing": 60,
     "plot": 61,

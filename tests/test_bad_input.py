@@ -83,6 +83,10 @@ def filtering(**options):
     return lambda: xd.filter_by_expression(DS, **options)
 
 
+def ranks(by, **options):
+    return lambda: xd.rank_genes(DS, by, **options)
+
+
 def pseudobulk(by, ds=DS):
     return lambda: xd.pseudobulk(ds, by)
 
@@ -396,6 +400,39 @@ TABLE = {
         ValueError,
         "the result has no tests: expected a variable",
     ),
+    # ---- rank_genes
+    "ranks by an absent column": (
+        ranks("batches"),
+        ValueError,
+        "by='batches' is not a column of the samples; did you mean 'batch'?",
+    ),
+    "ranks of an absent group": (
+        ranks("batch", groups=["z"]),
+        ValueError,
+        "groups: there is no group 'z'; choose from: x, y",
+    ),
+    "ranks of a group's name": (
+        ranks("batch", groups="xy"),
+        TypeError,
+        "groups is a list of labels, received 'xy'",
+    ),
+    "ranks of no group": (ranks("batch", groups=[]), ValueError, "groups names no group; leave it out"),
+    "ranks against an absent group": (
+        ranks("batch", reference="z"),
+        ValueError,
+        "reference: there is no group 'z'; choose from: x, y, rest",
+    ),
+    "ranks against itself": (
+        ranks("batch", groups=["x", "y"], reference="y"),
+        ValueError,
+        "the group 'y' is compared with itself; leave it out of groups",
+    ),
+    "ranks of one group": (
+        lambda: xd.rank_genes(DS.isel(sample=slice(4)), "condition"),
+        ValueError,
+        "all cells are in one group, 'A': there is nothing to compare it with",
+    ),
+    "ranks, adjust": (ranks("batch", adjust="fdr"), ValueError, "adjust='fdr' is unknown"),
     # ---- filter_by_expression
     "filter by both": (
         filtering(design="~ batch", group="batch"),

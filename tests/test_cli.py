@@ -30,6 +30,7 @@ COMMANDS = {
     "simulate": ("xdelnx.simulation", "simulate", set()),
     "convert": ("xdelnx.io", "convert", {"source", "store"}),
     "pseudobulk": ("xdelnx.aggregation", "pseudobulk", {"data"}),
+    "rank-genes": ("xdelnx.markers", "rank_genes", {"data"}),
     "fit": ("xdelnx.api", "fit", {"data", "compute"}),
     "test": ("xdelnx.api", "test", {"data", "fit", "compute"}),
 }

@@ -24,6 +24,7 @@ _HOME = {
     "open_counts": "io",
     "plot": "plot",
     "pseudobulk": "aggregation",
+    "rank_genes": "markers",
     "simulate": "simulation",
     "size_factors": "api",
     "test": "api",

@@ -105,6 +105,25 @@ def _pseudobulk(args: argparse.Namespace) -> None:
     _say(f"wrote {args.out}: {result.sizes['sample']:,} samples")
 
 
+def _rank_genes(args: argparse.Namespace) -> None:
+    from xdelnx.markers import rank_genes
+    from xdelnx.stores import open_counts
+
+    _check_outputs(args)
+    data = open_counts(args.data, counts=args.counts)
+    with _job(args.scheduler, f"ranking {_size(data[args.counts])} by {', '.join(args.by)}"):
+        result = rank_genes(
+            data,
+            args.by,
+            groups=args.groups,
+            reference=args.reference,
+            size_factors=args.size_factors,
+            adjust=args.adjust,
+            counts=args.counts,
+        )
+    _finish(result, args)
+
+
 def _fit(args: argparse.Namespace) -> None:
     from xdelnx.api import fit
     from xdelnx.stores import open_counts
@@ -245,6 +264,7 @@ _COMMANDS = {
     "simulate": _simulate,
     "convert": _convert,
     "pseudobulk": _pseudobulk,
+    "rank-genes": _rank_genes,
     "fit": _fit,
     "test": _test,
 }

@@ -1,4 +1,4 @@
-"""Passes over the counts as a Dask graph that fit nothing: sums by group, and which genes have counts enough."""
+"""Passes over the counts as a Dask graph that fit nothing: sums by group, ranks, and which genes have counts enough."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from xdelnx.blocks import Blocks
 from xdelnx.expression import enough
 from xdelnx.grouping import sum_by_group, sum_type
+from xdelnx.ranks import Comparison, rank_block
 
 
 def group_sums(counts: Any, codes: np.ndarray, n_groups: int) -> Any:
@@ -45,3 +46,16 @@ def genes_with_enough(blocks: Blocks, least: np.ndarray, needed: float, total: f
     """Whether each gene passes `xdelnx.expression.enough`: (gene,) when computed, from one read of each block."""
     parts = [dask.delayed(enough)(counts, least, needed, total) for counts, _ in blocks.read()]
     return dask.delayed(np.concatenate)(parts)
+
+
+def compared_ranks(blocks: Blocks, factors: Any, comparison: Comparison) -> Any:
+    """Join `xdelnx.ranks.rank_block` of all blocks when computed, from one read of each."""
+    parts = [
+        dask.delayed(rank_block)(counts, factors, dask.delayed(comparison, traverse=False))
+        for counts, _ in blocks.read(after=factors)
+    ]
+    return dask.delayed(_joined_along_genes)(parts)
+
+
+def _joined_along_genes(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}

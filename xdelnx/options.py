@@ -149,6 +149,43 @@ example:
   xdelnx pseudobulk cells.zarr donors.zarr --by donor --by cell_type"""
     add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
     add.add_argument("out", metavar="OUT", help="Zarr store to write the sums to")
+    _add_by(add)
+    _add_counts(add)
+    return add
+
+
+def _add_rank_genes(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser("rank-genes", help="find genes that mark groups of cells", allow_abbrev=False)
+    add.description = """\
+Find marker genes of groups of cells: Wilcoxon's rank-sum test of each group against the other cells,
+with the area under the ROC curve, the fold change and the fractions of cells with a count."""
+    add.epilog = """\
+examples:
+  xdelnx rank-genes cells.zarr markers.zarr --by cell_type --table markers.csv
+  xdelnx rank-genes cells.zarr markers.zarr --by cell_type --groups NK --reference T"""
+    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
+    _add_by(add)
+    add.add_argument(
+        "--groups",
+        action="append",
+        metavar="LABEL",
+        help="group to find markers of; may be given several times (default: all)",
+    )
+    add.add_argument(
+        "--reference",
+        default="rest",
+        metavar="LABEL",
+        help="what each group is compared with: rest, all other cells, or a group (default: %(default)s)",
+    )
+    _add_size_factors(add)
+    _add_adjust(add, "bh")
+    _add_counts(add)
+    _add_table(add)
+    return add
+
+
+def _add_by(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--by",
         action="append",
@@ -156,8 +193,6 @@ example:
         metavar="COLUMN",
         help="column of the samples; given several times, cells with equal values of all are one group",
     )
-    _add_counts(add)
-    return add
 
 
 def _add_counts(add: argparse.ArgumentParser) -> None:
@@ -213,13 +248,7 @@ examples:
 
 
 def _add_model(add: argparse.ArgumentParser) -> None:
-    add.add_argument(
-        "--size-factors",
-        default="normed_sum",
-        metavar="HOW",
-        help="how samples of different depth are made comparable: normed_sum (by library size), "
-        "ratio, poscounts, tmm, none, or a column of the samples (default: %(default)s)",
-    )
+    _add_size_factors(add)
     add.add_argument(
         "--offset",
         metavar="VARIABLE",
@@ -252,6 +281,16 @@ def _add_model(add: argparse.ArgumentParser) -> None:
         metavar="X",
         default=0.0,
         help="penalty that draws coefficients to 0 (default: %(default)s, none)",
+    )
+
+
+def _add_size_factors(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "--size-factors",
+        default="normed_sum",
+        metavar="HOW",
+        help="how samples of different depth are made comparable: normed_sum (by library size), "
+        "ratio, poscounts, tmm, none, or a column of the samples (default: %(default)s)",
     )
 
 
@@ -305,6 +344,10 @@ def _add_shared(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--device", default="auto", choices=("auto", "cpu"), help="where to compute (default: %(default)s)"
     )
+    _add_table(add)
+
+
+def _add_table(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--table",
         metavar="CSV",
@@ -351,6 +394,7 @@ _COMMANDS = {
     "simulate": _add_simulate,
     "convert": _add_convert,
     "pseudobulk": _add_pseudobulk,
+    "rank-genes": _add_rank_genes,
     "fit": _add_fit,
     "test": _add_test,
 }

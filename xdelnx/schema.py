@@ -64,7 +64,9 @@ VARIABLES: dict[str, Variable] = {
     "lfc_se": Variable((CONTRAST, GENE), f"standard error of log2fc, {_SCALED}", "log2"),
     "ci_low": Variable((CONTRAST, GENE), "lower end of the 95 % confidence interval of log2fc", "log2"),
     "ci_high": Variable((CONTRAST, GENE), "upper end of the 95 % confidence interval of log2fc", "log2"),
-    "stat": Variable((CONTRAST, GENE), "test statistic (F; chi-squared without shrinkage)"),
+    "stat": Variable(
+        (CONTRAST, GENE), "test statistic (F; chi-squared without shrinkage; standard normal of ranks)"
+    ),
     "pval": Variable((CONTRAST, GENE), "p-value"),
     "padj": Variable((CONTRAST, GENE), "p-value adjusted for multiple testing"),
     "df1": Variable((CONTRAST,), "degrees of freedom of the test, numerator"),
@@ -83,6 +85,11 @@ VARIABLES: dict[str, Variable] = {
     "covariance": Variable(
         (GENE, COEFFICIENT, COEFFICIENT2), f"covariance of the coefficients, {_SCALED}", "log^2"
     ),
+    "auroc": Variable((CONTRAST, GENE), "chance that a cell of the group has more than one of the reference"),
+    "fraction": Variable((CONTRAST, GENE), "fraction of the group's cells with a count"),
+    "fraction_reference": Variable((CONTRAST, GENE), "fraction of the reference's cells with a count"),
+    "group_size": Variable((CONTRAST,), "cells of the group"),
+    "reference_size": Variable((CONTRAST,), "cells of the reference"),
     # inputs
     "counts": Variable((SAMPLE, GENE), "read or molecule count"),
     "n_cells": Variable((SAMPLE,), "cells whose counts were summed"),
