@@ -551,6 +551,26 @@ AFTER_A_FIT = {
         ValueError,
         "across='contrasts' is not a dimension of the tests; did you mean 'contrast'?",
     ),
+    "shrinking counts": (
+        lambda fit: xd.shrink_lfc(DS),
+        ValueError,
+        "no fold changes with standard errors: it lacks coef, lfc_se, pval, df2; pass what xdelnx.test returned",
+    ),
+    "shrinking a table": (
+        lambda fit: xd.shrink_lfc(xd.top_table(fit)),
+        TypeError,
+        "result is the Dataset that xdelnx.fit or xdelnx.test returned, received DataFrame",
+    ),
+    "shrinking a fit without contrasts": (
+        lambda fit: xd.shrink_lfc(xd.fit(DS, "~ condition", contrasts=None)),
+        ValueError,
+        "xdelnx.fit with contrasts",
+    ),
+    "shrinking a joint test": (
+        lambda fit: xd.shrink_lfc(xd.test(DS, fit, np.eye(2))),
+        ValueError,
+        "no fold change to shrink: joint tests have none",
+    ),
     "covariance of no gene": (
         lambda fit: xd.covariance(DS, fit, []),
         ValueError,

@@ -24,6 +24,7 @@ _HOME = {
     "open_counts": "io",
     "plot": "plot",
     "pseudobulk": "aggregation",
+    "shrink_lfc": "fold_changes",
     "rank_genes": "markers",
     "simulate": "simulation",
     "size_factors": "api",
