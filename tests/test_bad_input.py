@@ -11,10 +11,12 @@ from pathlib import Path
 
 import anndata as ad
 import dask
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import sparse
 import xarray as xr
 
 import xdelnx as xd
@@ -234,6 +236,16 @@ TABLE = {
         ValueError,
         "'length', which lies along 'gene' and not along 'sample'",
     ),
+    "single value": (
+        fit("~ run", ds=DS.assign(run=3)),
+        ValueError,
+        "names 'run', which is a single value, not along 'sample'",
+    ),
+    "a response": (
+        fit("counts ~ condition"),
+        ValueError,
+        "has 'counts' on its left side. The counts are the response already: write '~ condition'",
+    ),
     "absent level": (
         fit_data(DS.isel(sample=slice(4))),
         ValueError,
@@ -362,6 +374,26 @@ TABLE = {
         ValueError,
         "offset and counts differ in their names along 'gene' (g29, g28, ... (30 in all) and g0",
     ),
+    "offset of library sizes": (
+        fit(offset=DS["counts"].sum("gene")),
+        ValueError,
+        "an offset is the natural log of a scale; did you forget the log?",
+    ),
+    "offsets of library sizes": (
+        fit(ds=chunked(DS), offset=1000.0 + 0 * chunked(DS)["counts"]),
+        ValueError,
+        "offsets beyond +-100: 240, in 30 genes (g0, g1, g2, g3, g4, ... (30 in all)); an offset is the natural log",
+    ),
+    "one large offset": (
+        fit(offset=(DS["counts"] * 0.0).where(DS["counts"] < DS["counts"].max(), 800.0)),
+        ValueError,
+        "offsets beyond +-100: 1, in 1 gene (g",
+    ),
+    "factors far off": (
+        fit(size_factors=[1e300, *np.ones(N - 1)]),
+        ValueError,
+        "size_factors are of the order of 1, the library size of a sample over that of most; received s0 (1e+300)",
+    ),
     # ---- other options
     "overdispersion < 0": (fit(overdispersion=-1), ValueError, "must be finite and 0 or more; received -1"),
     "overdispersion NaN": (
@@ -378,6 +410,11 @@ TABLE = {
         fit(overdispersion="globl"),
         ValueError,
         "choose True (estimate), 'global', False (Poiss",
+    ),
+    "overdispersion, nothing": (
+        fit(overdispersion=None),
+        TypeError,
+        "overdispersion=None could mean several things; choose True (estimate), 'global', False (Poisson)",
     ),
     "overdispersion, object": (fit(overdispersion=1j), TypeError, "choose True (estimate), 'global'"),
     "ridge < 0": (fit(ridge=-1), ValueError, "ridge is one number, 0 or more; received -1"),
@@ -744,6 +781,30 @@ def test_the_warning_points_at_the_call_and_can_be_silenced():
         xd.fit(LOGS, "~ condition")
 
 
+def test_a_column_called_otherwise_is_said_once_a_call(fitted, tmp_path):
+    """At the line of the caller, who may silence that line alone; from the file, too."""
+    adata = anndata_of(DS)
+    adata.obs["counts"], adata.obs["gene"] = 1, "x"
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    for data in (adata, tmp_path / "cells.h5ad"):
+        for call in (
+            lambda data=data: xd.fit(data, "~ condition"),
+            lambda data=data: xd.test(data, fitted),
+            lambda data=data: xd.size_factors(data),
+            lambda data=data: xd.from_anndata(data),
+            lambda data=data: convert(data, tmp_path / "x.zarr", overwrite=True),
+        ):
+            with pytest.warns(xd.XdelnxWarning) as caught:
+                call()
+            assert [(str(warning.message), warning.filename) for warning in caught] == [
+                (
+                    "the sample column 'counts' is called 'sample_counts' here; "
+                    "the sample column 'gene' is called 'sample_gene' here",
+                    __file__,
+                )
+            ]
+
+
 def test_a_warning_reaches_the_user_from_other_processes():
     with dask.config.set(scheduler="processes"), pytest.warns(xd.XdelnxWarning, match="look like log"):
         xd.fit(chunked(LOGS), "~ condition")
@@ -815,6 +876,33 @@ def test_labels_count_not_positions(fitted):
             overdispersion=given.isel(gene=reverse["gene"]),
         )
         xr.testing.assert_equal(result, expected)
+
+
+def test_words_of_a_formula_that_are_also_columns_of_the_genes(fitted):
+    """A word in backticks, an argument of a function and text are no columns of their own."""
+    ds = DS.assign({"cell type": DS["condition"], "type": ("gene", GENES), "degree": ("gene", GENES)})
+    result = xd.fit(ds, "~ `cell type`")
+    np.testing.assert_array_equal(result["pval"], fitted["pval"])
+    xd.fit(ds, "~ bs(age, df=3, degree=2)")
+    with pytest.raises(ValueError, match="names 'type', which lies along 'gene' and not along 'sample'"):
+        xd.fit(ds, "~ `cell type` + type")
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">i4", ">i8", ">u4", ">f4", ">f8", "f2", "f4", "g", "i1"])
+@pytest.mark.parametrize("size_factors", ["normed_sum", "tmm", "poscounts"])
+def test_any_type_of_number_means_the_same(dtype, size_factors):
+    """Whatever the order of bytes and the precision, as far as it holds the counts."""
+    expected = xd.fit(DS, "~ condition", size_factors=size_factors)["pval"]
+    counts = DS["counts"].values.astype(dtype)
+    assert (counts == DS["counts"].values).all()
+    arrays = [counts, da.from_array(counts, chunks=(3, 7))]
+    if dtype != "g":  # not a number type of Numba's, with which pydata sparse reads its arrays
+        arrays.append(sparse.COO.from_numpy(counts.astype(counts.dtype.newbyteorder("="))))
+    for array in arrays:
+        result = xd.fit(counts_as(array), "~ condition", size_factors=size_factors)
+        # sparse blocks are summed in another order
+        np.testing.assert_allclose(result["pval"], expected, rtol=1e-9)
+    xr.testing.assert_equal(xd.filter_by_expression(counts_as(counts)), xd.filter_by_expression(DS))
 
 
 @pytest.mark.parametrize("value", [True, np.True_, False, np.False_, 0.1, np.float32(0.1), np.array(0.1)])

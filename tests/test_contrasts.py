@@ -79,6 +79,20 @@ def test_group_means_are_pointed_out(samples, formula):
         weights_of(samples, formula)
 
 
+@pytest.mark.parametrize("shift", [2e3, 1e7, 1e9])
+def test_a_covariate_far_from_zero_holds_no_intercept(samples, shift):
+    """The year of birth, a time in seconds: nearly the same number in every sample. Warnings are errors here."""
+    dated = samples.assign(time=shift + np.arange(len(samples)))
+    assert [entry.name for entry in weights_of(dated, "~ treatment + time")] == ["time"]
+    assert [entry.name for entry in weights_of(dated, "~ 0 + time")] == ["time"]
+
+
+def test_an_intercept_in_the_last_place_is_pointed_out(samples):
+    matrix = pd.DataFrame({"slope": np.arange(float(len(samples))), "mean": 1.0}, index=samples.index)
+    with pytest.warns(XdelnxWarning, match=r"'mean', holds the intercept: .* Name the coefficient to test$"):
+        weights_of(samples, matrix)
+
+
 SAME = [
     "treatment[T.C] - treatment[T.B]",
     " - treatment[T.B]+treatment[T.C] ",

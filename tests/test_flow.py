@@ -132,6 +132,35 @@ def test_compute_false_computes_nothing(bulk, method, overdispersion):
     assert_same(fit(bulk, FORMULA, **options), result.compute())
 
 
+@pytest.mark.parametrize("compute", [True, False])
+def test_lazy_metadata_is_read_at_once(bulk, expected, compute):
+    """One computation for all columns, of which each is read once; the counts are left alone."""
+    columns, rounds = ["condition", "batch", "age", "size_factor_true"], []
+    reads = dict.fromkeys(columns, 0)
+
+    def read(values, name):
+        reads[name] += 1
+        return values
+
+    lazy = bulk.chunk(gene=100)
+    for name in columns:
+        values = dask.delayed(read)(bulk[name].values, name)
+        array = da.from_delayed(values, bulk[name].shape, bulk[name].dtype)
+        lazy[name] = bulk[name].copy(data=array)
+
+    def scheduler(graph, keys, **_options):
+        rounds.append(len(keys))
+        return dask.get(graph, keys)
+
+    with dask.config.set(scheduler=scheduler):
+        result = fit(
+            lazy, FORMULA, compute=compute, size_factors="size_factor_true", offset="size_factor_true"
+        )
+    assert reads == dict.fromkeys(columns, 1)
+    assert (len(rounds) == 1) == (not compute)
+    assert (result["design"] == expected["design"]).all()
+
+
 @pytest.mark.parametrize("contrasts", ["last", ["age", "condition[T.B]", "batch[T.batch2]"]])
 def test_few_tasks(contrasts):
     """A fit on 20,000 genes, in stored chunks of 200: what a scheduler is asked to keep track of."""

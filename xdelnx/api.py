@@ -60,10 +60,12 @@ def fit(
         if there are several); None, nothing; or whatever `test` takes.
     size_factors
         ``"normed_sum"`` (library totals), ``"ratio"``, ``"poscounts"``, ``"tmm"``, each scaled to
-        geometric mean 1; ``"none"`` or None; the name of a variable; or an array (sample,), used as given.
+        geometric mean 1; ``"none"`` or None; the name of a variable; or an array (sample,), used as
+        given. Scale yours to geometric mean 1: on another scale the first, moment estimate of the
+        overdispersion differs, and in its wake overdispersions and p-values do slightly.
     offset
-        Natural log of a further scale of each sample or each entry: the name of a variable or an array,
-        (sample,) or (sample, gene).
+        Natural log, within +-100, of a further scale of each sample or each entry: the name of a
+        variable or an array, (sample,) or (sample, gene).
     overdispersion
         True: estimated for each gene; ``"global"``: one for all; False: none (Poisson); or given,
         one number or (gene,).
@@ -82,7 +84,8 @@ def fit(
     device
         ``"auto"`` or ``"cpu"``.
     compute
-        False: return a Dataset of Dask arrays; nothing is read before it is computed.
+        False: return a Dataset of Dask arrays; no counts are read before it is computed (lazy sample
+        metadata is, all of it at once, for the design).
 
     Returns
     -------

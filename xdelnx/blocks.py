@@ -16,6 +16,7 @@ from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
+from xdelnx.matrices import as_dense, as_matrix
 from xdelnx.messages import fail
 
 BLOCK_ENTRIES = 16_000_000  # counts of a block at most (64 MB of 32-bit counts), unless one gene has more
@@ -148,6 +149,18 @@ def _merged(chunks: Sequence[int], n_samples: int) -> tuple[int, ...]:
         else:
             widths.append(chunk)
     return tuple(widths)
+
+
+def dense(counts: da.Array) -> da.Array:
+    """The same array; where its blocks are sparse, each becomes an ordinary array when it is computed."""
+    if isinstance(counts._meta, np.ndarray):
+        return counts
+    meta = np.empty((0, 0), dtype=counts.dtype)
+    return da.map_blocks(_dense, counts, dtype=meta.dtype, meta=meta)
+
+
+def _dense(block: Any) -> np.ndarray:
+    return as_dense(as_matrix(block))
 
 
 # ---- results ---------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ under the null hypothesis.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xdelnx.design import RANK_TOLERANCE, Design, as_matrix, write_combination
-from xdelnx.errors import XdelnxWarning
+from xdelnx.errors import warn
 from xdelnx.expressions import Conditions, evaluate_expression, unknown_coefficient
 from xdelnx.messages import fail, listing
 from xdelnx.schema import COEFFICIENT
@@ -144,13 +143,12 @@ class _Resolver:
                 fail(f"the design {self.design.formula!r} is an intercept alone: name the contrast to test")
             return ()
         if _holds_intercept(self.design.matrix[:, list(columns)]):
-            first, *_, last = self.design.names[columns[0]], self.design.names[columns[-1]]
-            warnings.warn(
+            first, last = self.design.names[columns[0]], self.design.names[columns[-1]]
+            difference = f"Test differences, such as '{last} - {first}', or use a formula with an intercept"
+            warn(
                 f"the last term, {term!r}, holds the intercept: its coefficients are levels of expression, "
-                f"and testing them against zero compares no samples. Test differences, such as "
-                f"'{last} - {first}', or use a formula with an intercept",
-                XdelnxWarning,
-                stacklevel=5,
+                f"and testing them against zero compares no samples. "
+                f"{difference if first != last else 'Name the coefficient to test'}"
             )
         rows = np.eye(len(self.design.names))[list(columns)]
         each = tuple(
@@ -286,7 +284,9 @@ def _check_weights(rows: np.ndarray, what: str) -> None:
 
 
 def _holds_intercept(columns: np.ndarray) -> bool:
-    """Whether some combination of the columns is the same in every sample."""
+    """Whether some combination of the columns is the same in every sample; one column only if it is so itself."""
+    if columns.shape[1] == 1:
+        return bool(np.ptp(columns) == 0.0)
     one = np.ones(len(columns))
     scaled = columns / np.linalg.norm(columns, axis=0)
     rest = one - scaled @ np.linalg.lstsq(scaled, one, rcond=None)[0]

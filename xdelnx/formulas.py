@@ -146,12 +146,21 @@ def _count_node(node: Any) -> int:
     return sum(counts)
 
 
+class AbsentColumnError(ValueError):
+    """A formula names what is not a column of the samples."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 def _column(name: str, columns: Sequence[str], formula: str) -> str:
     if name not in columns:
         # a name with spaces or signs has to be quoted, so it is shown as it should be written
         quoted = (entry if re.fullmatch(r"[\w.]+", entry) else f"`{entry}`" for entry in columns)
         hint = closest(name, quoted, "columns of the samples") if columns else NO_COLUMNS
-        fail(f"the formula {formula!r} names {name!r}, which is not a column of the samples; {hint}")
+        msg = f"the formula {formula!r} names {name!r}, which is not a column of the samples; {hint}"
+        raise AbsentColumnError(msg, name)
     return name
 
 

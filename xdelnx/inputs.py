@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from xdelnx.checks import check_dims, check_names, check_numbers, names_in, only_counts
+from xdelnx.formulas import AbsentColumnError, read
 from xdelnx.messages import closest, counted, fail, listing, shown
 from xdelnx.passes import Dispersion
 from xdelnx.schema import GENE, SAMPLE
+from xdelnx.survey import FORGOTTEN_LOG, LARGEST_OFFSET
 
 GIVEN = "given"  # in the options of a fit: an array that the fit was handed
 
@@ -130,12 +131,14 @@ def _labels(index: pd.Index) -> np.ndarray:
 
 
 def _sample_metadata(dataset: xr.Dataset, names: pd.Index) -> pd.DataFrame:
-    columns = {
-        str(name): _column(variable)
+    """Every variable along the samples, those that are lazy in one computation."""
+    along = {
+        name: variable
         for name, variable in dataset.variables.items()
         if variable.dims == (SAMPLE,) and name != SAMPLE
     }
-    return pd.DataFrame(columns, index=names)
+    loaded = xr.Dataset(along).compute()
+    return pd.DataFrame({str(name): _column(loaded.variables[name]) for name in along}, index=names)
 
 
 def _column(variable: xr.Variable) -> Any:
@@ -149,17 +152,16 @@ def _column(variable: xr.Variable) -> Any:
 
 def check_columns(formula: str, data: Counts) -> None:
     """Raise ValueError if a formula names a variable of the data that does not lie along the samples."""
-    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", formula)
-    names = re.findall(r"[^\W\d][\w.]*\b(?!\s*\()", unquoted)
-    for name in names:
-        if name in data.samples or name not in data.dataset.variables:
-            continue
-        dims = data.dataset[name].dims
+    try:
+        read(formula, data.samples.columns)
+    except AbsentColumnError as error:
+        if error.name not in data.dataset.variables:
+            raise
+        dims = data.dataset[error.name].dims
         hint = "; are the names of 'sample' and 'gene' swapped?" if dims == (GENE,) else ""
-        fail(
-            f"the formula {formula!r} names {name!r}, which lies along {listing(map(repr, dims))} and not along "
-            f"{SAMPLE!r}{hint}"
-        )
+        along = f"lies along {listing(map(repr, dims))} and" if dims else "is a single value,"
+        msg = f"the formula {formula!r} names {error.name!r}, which {along} not along {SAMPLE!r}{hint}"
+        raise ValueError(msg) from None
 
 
 def numeric_variable(data: Counts, name: str, what: str) -> xr.DataArray:
@@ -172,7 +174,7 @@ def numeric_variable(data: Counts, name: str, what: str) -> xr.DataArray:
     if variable.dtype.kind not in "iuf":
         msg = f"{what}={name!r}: that variable does not hold numbers (dtype {variable.dtype})"
         raise TypeError(msg)
-    return variable
+    return variable.copy(data=data.samples[name].to_numpy()) if variable.dims == (SAMPLE,) else variable
 
 
 def per_sample(values: Any, data: Counts, what: str) -> np.ndarray:
@@ -220,6 +222,12 @@ def positive_per_sample(values: Any, data: Counts, what: str) -> np.ndarray:
     if bad.any():
         named = _with_values(data.sample_names[bad], array[bad])
         fail(f"{what} must be positive and finite; received {named}")
+    far = np.abs(np.log(array)) > LARGEST_OFFSET
+    if far.any():
+        named = _with_values(data.sample_names[far], array[far])
+        fail(
+            f"{what} are of the order of 1, the library size of a sample over that of most; received {named}"
+        )
     return array
 
 
@@ -246,6 +254,10 @@ def as_offset(offset: Any, data: Counts) -> tuple[np.ndarray | None, Any, str | 
     if bad.any():
         named = _with_values(data.sample_names[bad], array[bad])
         fail(f"NaN or infinite offsets: {named}; an offset is the natural log of a scale")
+    large = np.abs(array) > LARGEST_OFFSET
+    if large.any():
+        named = _with_values(data.sample_names[large], array[large])
+        fail(f"offsets beyond +-{LARGEST_OFFSET:g}: {named}; {FORGOTTEN_LOG}")
     return array, None, name
 
 

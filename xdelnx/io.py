@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdelnx.blocks import dense
 from xdelnx.checks import check_names
 from xdelnx.delimited import MISSING, MISSING_COUNTS, TABLES, read_table, table_suffix
 from xdelnx.errors import warn
-from xdelnx.matrices import as_dense, as_matrix
 from xdelnx.messages import counted, fail, listing
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.stores import check_output, gene_chunk, open_counts, open_result, write_store, zarr_safe
@@ -63,7 +63,9 @@ def from_anndata(adata: AnnData | str | os.PathLike[str], *, layer: str | None =
     TypeError
         If `adata` is not an AnnData.
     """
-    return _densely(anndata_counts(adata, layer))
+    data = anndata_counts(adata, layer)
+    counts = data["counts"]
+    return data.assign(counts=counts.copy(data=dense(counts.data))) if counts.chunks else data
 
 
 def anndata_counts(adata: Any, layer: str | None = None) -> xr.Dataset:
@@ -161,20 +163,6 @@ def _column_view(matrix: Any, start: int, stop: int) -> Any:
 
 def _itself(block: Any) -> Any:
     return block
-
-
-def _densely(data: xr.Dataset) -> xr.Dataset:
-    """Make each sparse block of the counts dense when it is computed."""
-    counts = data["counts"].data
-    if isinstance(getattr(counts, "_meta", counts), np.ndarray):
-        return data
-    meta = np.empty((0, 0), dtype=counts.dtype)
-    dense = counts.map_blocks(_dense, dtype=counts.dtype, meta=meta)
-    return data.assign(counts=data["counts"].copy(data=dense))
-
-
-def _dense(block: Any) -> np.ndarray:
-    return as_dense(as_matrix(block))
 
 
 def _read_hdf5(path: str, name: str, start: int, stop: int) -> np.ndarray:

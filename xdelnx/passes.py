@@ -17,8 +17,8 @@ from dask.delayed import Delayed
 
 from xdelnx import gathered, steps
 from xdelnx.basis import Layout
-from xdelnx.blocks import BLOCK_ENTRIES, Blocks
-from xdelnx.matrices import as_dense, as_matrix
+from xdelnx.blocks import BLOCK_ENTRIES, Blocks, dense
+from xdelnx.matrices import as_matrix
 from xdelnx.messages import fail
 from xdelnx.scaling import (
     log_ratios,
@@ -66,29 +66,13 @@ def library_size(seen: Survey) -> np.ndarray:
     return seen.totals
 
 
-def _dense_blocks(counts: da.Array) -> da.Array:
-    """Blocks as ordinary arrays: medians and ranks need the zeros, too."""
-    meta = np.empty((0, 0), dtype=counts.dtype)
-    return (
-        counts
-        if isinstance(counts._meta, np.ndarray)
-        else da.map_blocks(_dense, counts, dtype=meta.dtype, meta=meta)
-    )
-
-
-def _dense(counts: Any) -> np.ndarray:
-    return as_dense(as_matrix(counts))
-
-
 def _by_sample(array: da.Array) -> da.Array:
     """All genes of some samples in one chunk."""
     return array.rechunk((max(BLOCK_ENTRIES // array.shape[1], 1), -1), method="tasks")
 
 
 def _median(counts: da.Array, method: str) -> Delayed:
-    ratios = da.map_blocks(
-        log_ratios, _dense_blocks(counts), method=method, dtype=np.float64, meta=np.empty((0, 0))
-    )
+    ratios = da.map_blocks(log_ratios, dense(counts), method=method, dtype=np.float64, meta=np.empty((0, 0)))
     parts = _by_sample(ratios).to_delayed().ravel()
     return dask.delayed(_usable_medians)([dask.delayed(median_factors)(part) for part in parts], method)
 
@@ -104,7 +88,7 @@ def _usable_medians(parts: list[np.ndarray], method: str) -> np.ndarray:
 
 
 def _tmm(counts: da.Array, seen: Survey | Delayed) -> Delayed:
-    parts = list(_by_sample(_dense_blocks(counts)).to_delayed().ravel())
+    parts = list(_by_sample(dense(counts)).to_delayed().ravel())
     quartiles = [dask.delayed(_quartiles)(part, seen) for part in parts]
     roots = [dask.delayed(root_sums)(part) for part in parts]
     at = dask.delayed(_tmm_reference)(quartiles, roots)

@@ -92,9 +92,8 @@ def tmm_reference(quartiles: np.ndarray, roots: np.ndarray) -> int:
 
 def tmm_factors(counts: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Trimmed mean of M-values of each sample against the reference (gene,), times its total: (sample,)."""
-    return np.array(
-        [_tmm(np.asarray(sample, dtype=np.float64), reference) * sample.sum() for sample in counts]
-    )
+    samples = (np.asarray(sample, dtype=np.float64) for sample in counts)
+    return np.array([_tmm(sample, reference) * sample.sum() for sample in samples])
 
 
 def _tmm(y: np.ndarray, reference: np.ndarray) -> float:
