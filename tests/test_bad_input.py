@@ -437,6 +437,42 @@ TABLE = {
         ValueError,
         "the result has no tests: expected a variable",
     ),
+    # ---- a fit of each group
+    "fit by an absent column": (
+        fit(by="batches"),
+        ValueError,
+        "did you mean 'batch'? columns of the samples",
+    ),
+    "fit by several": (
+        fit(by=["batch"]),
+        TypeError,
+        "by is the name of a column of the samples, whose groups",
+    ),
+    "fit by a result's name": (
+        fit(by="mean", ds=DS.assign(mean=DS["batch"])),
+        ValueError,
+        "by='mean' is a name that a result uses itself; rename that column",
+    ),
+    "fit by, a matrix": (
+        fit(np.ones((N, 1)), by="batch"),
+        TypeError,
+        "with by= the design is a formula, which each group's samples fill in; received ndarray",
+    ),
+    "fit by, missing": (
+        fit("~ batch", ds=DS.assign(condition=DS["condition"].where(DS["sample"] != "s3")), by="condition"),
+        ValueError,
+        "column 'condition' is missing (NA) in 1 of 8 samples: s3",
+    ),
+    "fit by, no group": (
+        fit("~ conditions", by="batch"),
+        ValueError,
+        "no group of 'batch' can be fitted: x (",
+    ),
+    "fit by, factors": (
+        fit(by="batch", size_factors=np.ones(4)),
+        ValueError,
+        "size_factors needs a number for each of the 8 samples",
+    ),
     # ---- rank_genes
     "ranks by an absent column": (
         ranks("batches"),
@@ -583,6 +619,16 @@ AFTER_A_FIT = {
         "lfc_threshold is for contrasts of one degree of freedom",
     ),
     "adjust": (asking(DS, adjust="qvalue"), ValueError, "adjust='qvalue' is unknown"),
+    "a fit by groups": (
+        lambda fit: xd.test(DS, xd.fit(DS, "~ condition", by="batch")),
+        ValueError,
+        "the fit was made with by='batch', whose groups have designs of their own; ask for the contrasts in fit(",
+    ),
+    "a table of groups": (
+        lambda fit: xd.top_table(xd.fit(DS, "~ condition", by="batch")),
+        ValueError,
+        "the result has groups along 'batch': choose one with .sel(batch=), out of x, y",
+    ),
     "adjust across": (
         lambda fit: xd.adjust(fit, across="contrasts"),
         ValueError,

@@ -415,6 +415,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "cox_reid": True,
         "ridge": 0.0,
         "adjust": "bh",
+        "by": None,
         "counts": "counts",
         "device": "auto",
     }
@@ -431,7 +432,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
 def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none "
-        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --device cpu"
+        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -445,6 +446,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "cox_reid": False,
         "ridge": 2.0,
         "adjust": "holm",
+        "by": "kind",
         "counts": "counts",
         "device": "cpu",
     }

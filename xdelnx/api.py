@@ -18,6 +18,7 @@ from xdelnx.contrasts import Contrast, resolve_contrasts
 from xdelnx.design import Design, build_design
 from xdelnx.fitted import make_plan, reopen
 from xdelnx.gathered import AcrossGenes
+from xdelnx.groupwise import fit_by_group
 from xdelnx.inputs import Counts
 from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset, history, test_dataset
 from xdelnx.messages import closest, fail, listing
@@ -40,6 +41,7 @@ def fit(
     cox_reid: bool = True,
     ridge: float = 0.0,
     adjust: str = "bh",
+    by: str | None = None,
     counts: str = "counts",
     device: str = "auto",
     compute: bool = True,
@@ -79,6 +81,12 @@ def fit(
     adjust
         How p-values are adjusted, within each contrast: ``"bh"``, ``"by"``, ``"holm"`` or ``"storey"``; see
         `xdelnx.adjust`.
+    by
+        Column of the samples, such as the cell type: each group's samples are fitted on their own, with size
+        factors, trend, prior and adjustment of their own. The result has a dimension of that name and none
+        for samples, so it holds neither ``size_factor`` nor ``design``, and `test` does not take it: ask for
+        contrasts here. Groups that cannot be fitted are NaN, with the reason in ``group_note``, and a
+        warning. The counts are read anew for each group.
     counts
         Name of the variable with the counts.
     device
@@ -110,6 +118,8 @@ def fit(
     >>> result.sizes["coefficient"], list(result["contrast"].values)
     (2, ['condition[T.B]'])
     """
+    if by is not None:
+        return fit_by_group(fit, **locals())  # the arguments, and nothing else as yet
     device, adjust = blocks.resolve_device(device), check_method(adjust)
     table = inputs.as_counts(data, counts)
     if isinstance(design, str):

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xdelnx.messages import fail
-from xdelnx.options import LOCAL_SCHEDULERS, parser
+from xdelnx.option_types import LOCAL_SCHEDULERS
+from xdelnx.options import parser
 
 CONNECT_SECONDS = 30
 BAR_AFTER_SECONDS = 1.0
@@ -133,7 +134,7 @@ def _fit(args: argparse.Namespace) -> None:
     reference = dict(args.reference) if args.reference else None
     if args.table and not args.contrasts:
         _check_last_term(data, args, reference)
-    names = ("offset", "overdispersion", "shrinkage", "cox_reid", "ridge", "adjust", "counts", "device")
+    names = ("offset", "overdispersion", "shrinkage", "cox_reid", "ridge", "adjust", "by", "counts", "device")
     with _job(args.scheduler, f"fitting {args.design} to {_size(data[args.counts])}"):
         result = fit(
             data,
@@ -231,8 +232,14 @@ def _genes(result: xr.Dataset) -> pd.DataFrame:
 
     from xdelnx.tables import top_table
 
-    names = [str(name) for name in result["contrast"].values]
-    return pd.concat([top_table(result, name).assign(contrast=name) for name in names], ignore_index=True)
+    by = [str(dim) for dim in result["pval"].dims if dim not in ("contrast", "gene")]
+    if by:  # groups that were fitted on their own
+        fitted = result[by[0]].values[result["group_status"].values == 0]
+        tables = [_genes(result.sel({by[0]: group})).assign(**{by[0]: group}) for group in fitted]
+    else:
+        names = [str(name) for name in result["contrast"].values]
+        tables = [top_table(result, name).assign(contrast=name) for name in names]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _write_table(table: pd.DataFrame, partial: Path, target: Path) -> None:

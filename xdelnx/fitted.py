@@ -175,6 +175,11 @@ def _check_fit(fit: Any) -> None:
 def _check_whole(fit: xr.Dataset, options: dict[str, Any]) -> None:
     needed = [*_sources(options).values(), "design", *(["offset"] if options["offset"] == GIVEN else [])]
     missing = [name for name in needed if name not in fit]
+    if "by" in options:
+        fail(
+            f"the fit was made with by={options['by']!r}, whose groups have designs of their own; ask for the "
+            "contrasts in fit(..., by=, contrasts=), or fit one group's samples"
+        )
     if missing:
         fail(f"the Dataset is not a whole fit, it lacks {listing(missing)}; pass what xdelnx.fit returned")
 

@@ -6,9 +6,9 @@ import argparse
 from typing import Any
 
 import xdelnx
+from xdelnx.option_types import as_levels, as_overdispersion, as_pair, as_scheduler
 
 ADJUSTMENTS = ("bh", "by", "holm", "storey")
-LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 
 _EXAMPLES = """\
 examples:
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
             "--scheduler",
             default="threads",
             metavar="WHERE",
-            type=_scheduler_name,
+            type=as_scheduler,
             help="threads, processes, synchronous, or a Dask scheduler's address such as tcp://host:8786 "
             "(default: %(default)s)",
         )
@@ -65,7 +65,7 @@ def _add_simulate(commands: Any) -> argparse.ArgumentParser:
     )
     add.add_argument(
         "--levels",
-        type=_levels,
+        type=as_levels,
         default=["A", "B"],
         metavar="A,B",
         help="its levels, the one that others are compared with first (default: A,B); or False,True",
@@ -228,7 +228,7 @@ examples:
     add.add_argument(
         "--reference",
         action="append",
-        type=_pair,
+        type=as_pair,
         metavar="COLUMN=LEVEL",
         help="the level that a column's others are compared with, such as condition=control; may be given several "
         "times (default: the first in order)",
@@ -241,6 +241,11 @@ examples:
         "several times (default: last)",
     )
     _add_model(add)
+    add.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="column of the samples, such as the cell type, whose groups are fitted on their own (default: none)",
+    )
     _add_counts(add)
     _add_adjust(add, "bh")
     _add_shared(add)
@@ -256,7 +261,7 @@ def _add_model(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument(
         "--overdispersion",
-        type=_overdispersion,
+        type=as_overdispersion,
         default=True,
         metavar="HOW",
         help="variance beyond Poisson: true (estimated for each gene), global (one estimate for all), false (none), "
@@ -353,41 +358,6 @@ def _add_table(add: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="also write a table of the genes (.csv or .tsv, also .gz), smallest p-value first",
     )
-
-
-def _levels(text: str) -> list[Any]:
-    """Split at commas; booleans where all are."""
-    levels = [level.strip() for level in text.split(",")]
-    booleans = {"true": True, "false": False}
-    return (
-        [booleans[level.lower()] for level in levels] if {*map(str.lower, levels)} <= {*booleans} else levels
-    )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    column, sign, level = text.partition("=")
-    if not (column and sign and level):
-        msg = f"expected COLUMN=LEVEL, received {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return column, level
-
-
-def _overdispersion(text: str) -> bool | str | float:
-    words: dict[str, bool | str] = {"true": True, "false": False, "none": False, "global": "global"}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return float(text)
-    except ValueError:
-        msg = f"expected true, false, global or a number, received {text!r}"
-        raise argparse.ArgumentTypeError(msg) from None
-
-
-def _scheduler_name(text: str) -> str:
-    if text in LOCAL_SCHEDULERS or "://" in text:
-        return text
-    msg = f"expected {', '.join(LOCAL_SCHEDULERS)} or an address such as tcp://host:8786, received {text!r}"
-    raise argparse.ArgumentTypeError(msg)
 
 
 _COMMANDS = {

@@ -19,6 +19,7 @@ GENE = "gene"
 COEFFICIENT = "coefficient"
 CONTRAST = "contrast"
 RESTRICTION = "restriction"
+GROUP = "group"  # stands for the dimension that fit(..., by=) adds, which has the column's name
 COEFFICIENT2 = "coefficient2"
 COMPONENT = "component"
 
@@ -90,6 +91,9 @@ VARIABLES: dict[str, Variable] = {
     "fraction_reference": Variable((CONTRAST, GENE), "fraction of the reference's cells with a count"),
     "group_size": Variable((CONTRAST,), "cells of the group"),
     "reference_size": Variable((CONTRAST,), "cells of the reference"),
+    "group_status": Variable((GROUP,), "whether the samples of the group were fitted"),
+    "group_note": Variable((GROUP,), "why the samples of the group were not fitted"),
+    "n_samples": Variable((GROUP,), "samples of the group"),
     # inputs
     "counts": Variable((SAMPLE, GENE), "read or molecule count"),
     "n_cells": Variable((SAMPLE,), "cells whose counts were summed"),

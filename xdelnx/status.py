@@ -14,6 +14,7 @@ class Status(IntEnum):
     COEFFICIENTS_NOT_CONVERGED = 3
     DISPERSION_NOT_CONVERGED = 4
     REDUCED_NOT_CONVERGED = 5
+    GROUP_NOT_FITTED = 6
 
 
 ADVICE: dict[Status, str] = {
@@ -29,4 +30,6 @@ ADVICE: dict[Status, str] = {
     "uses the trend and is little affected.",
     Status.REDUCED_NOT_CONVERGED: "The fit of the gene without the tested coefficients did not converge: do not "
     "rely on its p-value.",
+    Status.GROUP_NOT_FITTED: "The samples of the group, by which the fit was split, could not be fitted: group_note "
+    "says why.",
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xdelnx.messages import closest, listing
+from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import CONTRAST, GENE
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
             "Make some with xdelnx.test(data, fit, contrast), or fit(..., contrasts='last')."
         )
         raise ValueError(msg)
+    others = [str(dim) for dim in result["pval"].dims if dim not in (CONTRAST, GENE)]
+    if others:
+        labels = listing(result[others[0]].values)
+        fail(
+            f"the result has groups along {others[0]!r}: choose one with .sel({others[0]}=), out of {labels}"
+        )
     tests = result[[name for name in (*COLUMNS, "mean") if name in result]]
     if CONTRAST in result["pval"].dims:
         tests = tests.isel({CONTRAST: _position([str(c) for c in result[CONTRAST].values], contrast)})

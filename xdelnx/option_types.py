@@ -1,0 +1,46 @@
+"""From the words of the command line to the values they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
+
+
+def as_levels(text: str) -> list[Any]:
+    """Split at commas; booleans where all are."""
+    levels = [level.strip() for level in text.split(",")]
+    booleans = {"true": True, "false": False}
+    return (
+        [booleans[level.lower()] for level in levels] if {*map(str.lower, levels)} <= {*booleans} else levels
+    )
+
+
+def as_pair(text: str) -> tuple[str, str]:
+    """Split a column and its level at the equals sign."""
+    column, sign, level = text.partition("=")
+    if not (column and sign and level):
+        msg = f"expected COLUMN=LEVEL, received {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return column, level
+
+
+def as_overdispersion(text: str) -> bool | str | float:
+    """Turn a word into a switch, or a number."""
+    words: dict[str, bool | str] = {"true": True, "false": False, "none": False, "global": "global"}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"expected true, false, global or a number, received {text!r}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def as_scheduler(text: str) -> str:
+    """Check that it is a kind of scheduler, or the address of one."""
+    if text in LOCAL_SCHEDULERS or "://" in text:
+        return text
+    msg = f"expected {', '.join(LOCAL_SCHEDULERS)} or an address such as tcp://host:8786, received {text!r}"
+    raise argparse.ArgumentTypeError(msg)
