@@ -615,7 +615,7 @@ def test_ctrl_c_says_one_thing_with_worker_processes(tmp_path):
     arguments = ["simulate", str(tmp_path / "x.zarr"), "--n-samples", "500", "--n-genes", "500000"]
     command = [sys.executable, "-m", "xdelnx", *arguments, "--chunks", "512", "--scheduler", "processes"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as job:
-        while not any("chunk" in str(p) or p.is_file() for p in tmp_path.rglob("c/*")):  # workers are at work
+        while not any(path.is_file() for path in tmp_path.rglob("counts/c/**/*")):  # workers are at work
             assert job.poll() is None
             time.sleep(0.05)
         os.killpg(job.pid, signal.SIGINT)

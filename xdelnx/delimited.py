@@ -39,7 +39,7 @@ def read_table(table: Any, missing: tuple[str, ...]) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is empty.
+        If it is empty, or its rows are longer than its header.
     """
     if isinstance(table, pd.DataFrame):
         return table
@@ -52,11 +52,12 @@ def read_table(table: Any, missing: tuple[str, ...]) -> pd.DataFrame:
     how |= {
         "header": 0,
         "names": range(len(names)),  # pandas would rename what is repeated
-        "index_col": False,
         "dtype": {0: str},
         "na_values": dict.fromkeys(range(1, len(names)), missing),
     }
     frame = pd.read_csv(path, **how)
+    if not isinstance(frame.index, pd.RangeIndex):
+        fail(f"{path} has more fields in a row than names in its header; give each column a name")
     return frame.set_index(0).set_axis(names[1:], axis=1).rename_axis(index=None)
 
 

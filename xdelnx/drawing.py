@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from xdelnx.messages import fail
 from xdelnx.placement import place_labels
 from xdelnx.schema import GENE
 
@@ -40,13 +41,11 @@ def gene_vectors(dataset: xr.Dataset, *names: str) -> list[np.ndarray]:
     missing = [name for name in names if name not in dataset]
     if missing:
         found = ", ".join(map(str, dataset.data_vars)) or "nothing"
-        msg = f"this plot needs {', '.join(missing)}, which the result does not have; it has {found}"
-        raise ValueError(msg)
+        fail(f"this plot needs {', '.join(missing)}, which the result does not have; it has {found}")
     for name in names:
         if dataset[name].dims != (GENE,):
             dims = dataset[name].dims
-            msg = f"{name!r} has the dimensions {dims}: select with .sel() until only {GENE!r} is left"
-            raise ValueError(msg)
+            fail(f"{name!r} has the dimensions {dims}: select with .sel() until only {GENE!r} is left")
     loaded = dataset[list(names)].compute()
     return [loaded[name].values.astype(np.float64) for name in names]
 

@@ -26,6 +26,7 @@ from xdelnx.drawing import (
     nothing_to_show,
     points,
 )
+from xdelnx.messages import fail
 from xdelnx.schema import CONTRAST, GENE, LARGEST_LOG2FC
 from xdelnx.tables import one_contrast
 
@@ -238,8 +239,7 @@ def ma(
     """
     tested = _tested(result, contrast, fdr)
     if mean is None and "mean" not in result:
-        msg = "the mean counts are not in what test returned: pass mean=fit['mean'] as well"
-        raise ValueError(msg)
+        fail("the mean counts are not in what test returned: pass mean=fit['mean'] as well")
     (level,) = gene_vectors((result if mean is None else mean.to_dataset(name="mean")), "mean")
     ax = axes_for(ax)
     ax.set(xlabel="mean count", ylabel=LOG2FC)
@@ -326,8 +326,7 @@ class _Tested:
         names = self.names.tolist()
         absent = [gene for gene in genes if gene not in names]
         if absent:
-            msg = f"no gene {', '.join(map(repr, absent))} among the {len(names):,} of the result"
-            raise ValueError(msg)
+            fail(f"no gene {', '.join(map(repr, absent))} among the {len(names):,} of the result")
         order = np.argsort(np.where(self.hit, self.pval, np.inf), kind="stable")
         best = order[: min(n_labels, int(self.hit.sum()))].tolist()
         return best + [k for k in map(names.index, genes) if k not in best]
@@ -339,11 +338,10 @@ def _tested(result: xr.Dataset, contrast: str | None, fdr: float) -> _Tested:
     log2fc, pval, padj = gene_vectors(tests, "log2fc", "pval", "padj")
     tested = _Tested(_title(tests), tests[GENE].values.astype(object), log2fc, pval, padj <= fdr)
     if np.isfinite(pval).any() and not tested.known.any():
-        msg = (
+        fail(
             f"{tested.title!r} is a joint test of several coefficients and has no fold change; "
             "plot.pvalue_histogram shows it, or choose the contrast of one coefficient"
         )
-        raise ValueError(msg)
     return tested
 
 

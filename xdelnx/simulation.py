@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xdelnx.messages import fail
 from xdelnx.schema import GENE, SAMPLE, annotate
 
 # log of the genes' mean counts: mean and standard deviation of a normal distribution, and the largest mean
@@ -125,7 +126,7 @@ def _check(
     }
     for message, wrong in problems.items():
         if wrong:
-            raise ValueError(message)
+            fail(message)
 
 
 def _samples(
@@ -140,8 +141,7 @@ def _samples(
     level = np.arange(n) * len(levels) // n
     own = ["batch", "counts", SAMPLE, GENE, *_LONG_NAMES]
     if condition in own or covariate in (*own, condition):
-        msg = f"condition={condition!r} and covariate={covariate!r} clash with each other or a name used here"
-        raise ValueError(msg)
+        fail(f"condition={condition!r} and covariate={covariate!r} clash with each other or a name used here")
     columns = {condition: _column(levels)[level], "size_factor_true": rng.lognormal(0.0, 0.3, n)}
     if n_batches > 1:
         names = np.array([f"batch{b + 1}" for b in range(n_batches)], dtype=object)

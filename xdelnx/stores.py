@@ -8,6 +8,7 @@ end, so that an output is either complete or not there.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import uuid
@@ -306,6 +307,7 @@ def replacing(
             target.rename(old)
         partial.rename(target)
     except BaseException:
+        atexit.register(_remove, partial)  # a worker that is still writing would make it again
         if old.exists() and not target.exists():
             old.rename(target)
         raise
@@ -316,6 +318,6 @@ def replacing(
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

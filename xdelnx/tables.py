@@ -37,11 +37,10 @@ def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
         If the result has no tests, or several and none was chosen, or the label is not among them.
     """
     if "pval" not in result:
-        msg = (
+        fail(
             f"the result has no tests: expected a variable 'pval', found {listing(result.data_vars)}. "
             "Make some with xdelnx.test(data, fit, contrast), or fit(..., contrasts='last')."
         )
-        raise ValueError(msg)
     others = [str(dim) for dim in result["pval"].dims if dim not in (CONTRAST, GENE)]
     if others:
         labels = listing(result[others[0]].values)
@@ -52,8 +51,7 @@ def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
     if CONTRAST in result["pval"].dims:
         tests = tests.isel({CONTRAST: _position([str(c) for c in result[CONTRAST].values], contrast)})
     elif contrast is not None and CONTRAST in result.coords and contrast != str(result[CONTRAST].values):
-        msg = f"the result holds {str(result[CONTRAST].values)!r} alone; received contrast={contrast!r}"
-        raise ValueError(msg)
+        fail(f"the result holds {str(result[CONTRAST].values)!r} alone; received contrast={contrast!r}")
     return tests.compute()
 
 
@@ -62,12 +60,10 @@ def _position(labels: list[str], contrast: str | None) -> int:
     if contrast is None:
         if len(labels) == 1:
             return 0
-        msg = f"the result holds {len(labels)} contrasts: choose one with contrast=, out of {listing(labels)}"
-        raise ValueError(msg)
-    if contrast in labels:
-        return labels.index(contrast)
-    msg = f"no contrast {contrast!r} in the result; {closest(str(contrast), labels, 'contrasts')}"
-    raise ValueError(msg)
+        fail(f"the result holds {len(labels)} contrasts: choose one with contrast=, out of {listing(labels)}")
+    if contrast not in labels:
+        fail(f"no contrast {contrast!r} in the result; {closest(str(contrast), labels, 'contrasts')}")
+    return labels.index(contrast)
 
 
 def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None = None) -> pd.DataFrame:
@@ -108,8 +104,7 @@ def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None 
     import pandas as pd
 
     if n is not None and n < 0:
-        msg = f"n is a number of rows, 0 or more; received {n!r}"
-        raise ValueError(msg)
+        fail(f"n is a number of rows, 0 or more; received {n!r}")
     tests = one_contrast(result, contrast)
     columns = {"feature": tests[GENE].values.astype(object)}
     columns |= {name: tests[name].values for name in COLUMNS}
