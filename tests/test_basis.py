@@ -124,3 +124,7 @@ def test_a_direction_without_information_has_no_step():
     information = np.array([[0.0, 4.0]])  # two groups, the first without any
     step = linear_kernels.solve_arrow(information, np.array([[1.0, 2.0]]), 2)
     np.testing.assert_array_equal(step, [[0.0, 0.5]])
+    forms = linear_kernels.quadratic_forms(information, np.array([[1.0, 0.0], [0.0, 2.0]]), 2)
+    np.testing.assert_array_equal(forms, [[np.inf, 1.0]])
+    flat = np.array([[1.0, 1.0, 1.0]])  # a matrix of ones, packed: its second pivot is zero
+    np.testing.assert_array_equal(linear_kernels.quadratic_forms(flat, np.eye(2), 0), [[1.0, np.inf]])

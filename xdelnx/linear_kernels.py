@@ -118,7 +118,10 @@ def solve_arrow(information: np.ndarray, rhs: np.ndarray, groups: int) -> np.nda
 
 @compiled
 def quadratic_forms(information: np.ndarray, vectors: np.ndarray, groups: int) -> np.ndarray:
-    """``v' information^-1 v`` for each gene and each row of ``vectors`` (q, D + r): (gene, q)."""
+    """``v' information^-1 v`` for each gene and each row of ``vectors`` (q, D + r): (gene, q).
+
+    Infinite for a vector with a part in a direction without information.
+    """
     r = vectors.shape[1] - groups
     ratio, lower, half = np.empty((groups, r)), np.zeros((r, r)), np.empty(r)
     out = np.empty((information.shape[0], vectors.shape[0]))
@@ -130,8 +133,12 @@ def quadratic_forms(information: np.ndarray, vectors: np.ndarray, groups: int) -
             for d in range(groups):
                 if information[g, d] > 0.0:
                     total += vectors[v, d] * vectors[v, d] / information[g, d]
+                elif vectors[v, d] != 0.0:
+                    total = np.inf
             for i in range(r):
                 total += half[i] * half[i]
+                if lower[i, i] == np.inf and vectors[v, groups + i] != 0.0:
+                    total = np.inf
             out[g, v] = total
     return out
 
