@@ -11,10 +11,12 @@ from pathlib import Path
 
 import anndata as ad
 import dask
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import sparse
 import xarray as xr
 
 import xdelnx as xd
@@ -234,6 +236,16 @@ TABLE = {
         ValueError,
         "'length', which lies along 'gene' and not along 'sample'",
     ),
+    "single value": (
+        fit("~ run", ds=DS.assign(run=3)),
+        ValueError,
+        "names 'run', which is a single value, not along 'sample'",
+    ),
+    "a response": (
+        fit("counts ~ condition"),
+        ValueError,
+        "has 'counts' on its left side. The counts are the response already: write '~ condition'",
+    ),
     "absent level": (
         fit_data(DS.isel(sample=slice(4))),
         ValueError,
@@ -362,6 +374,26 @@ TABLE = {
         ValueError,
         "offset and counts differ in their names along 'gene' (g29, g28, ... (30 in all) and g0",
     ),
+    "offset of library sizes": (
+        fit(offset=DS["counts"].sum("gene")),
+        ValueError,
+        "an offset is the natural log of a scale; did you forget the log?",
+    ),
+    "offsets of library sizes": (
+        fit(ds=chunked(DS), offset=1000.0 + 0 * chunked(DS)["counts"]),
+        ValueError,
+        "offsets beyond +-100: 240, in 30 genes (g0, g1, g2, g3, g4, ... (30 in all)); an offset is the natural log",
+    ),
+    "one large offset": (
+        fit(offset=(DS["counts"] * 0.0).where(DS["counts"] < DS["counts"].max(), 800.0)),
+        ValueError,
+        "offsets beyond +-100: 1, in 1 gene (g",
+    ),
+    "factors far off": (
+        fit(size_factors=[1e300, *np.ones(N - 1)]),
+        ValueError,
+        "size_factors are of the order of 1, the library size of a sample over that of most; received s0 (1e+300)",
+    ),
     # ---- other options
     "overdispersion < 0": (fit(overdispersion=-1), ValueError, "must be finite and 0 or more; received -1"),
     "overdispersion NaN": (
@@ -378,6 +410,11 @@ TABLE = {
         fit(overdispersion="globl"),
         ValueError,
         "choose True (estimate), 'global', False (Poiss",
+    ),
+    "overdispersion, nothing": (
+        fit(overdispersion=None),
+        TypeError,
+        "overdispersion=None could mean several things; choose True (estimate), 'global', False (Poisson)",
     ),
     "overdispersion, object": (fit(overdispersion=1j), TypeError, "choose True (estimate), 'global'"),
     "ridge < 0": (fit(ridge=-1), ValueError, "ridge is one number, 0 or more; received -1"),
@@ -399,6 +436,42 @@ TABLE = {
         lambda: xd.adjust(DS),
         ValueError,
         "the result has no tests: expected a variable",
+    ),
+    # ---- a fit of each group
+    "fit by an absent column": (
+        fit(by="batches"),
+        ValueError,
+        "did you mean 'batch'? columns of the samples",
+    ),
+    "fit by several": (
+        fit(by=["batch"]),
+        TypeError,
+        "by is the name of a column of the samples, whose groups",
+    ),
+    "fit by a result's name": (
+        fit(by="mean", ds=DS.assign(mean=DS["batch"])),
+        ValueError,
+        "by='mean' is a name that a result uses itself; rename that column",
+    ),
+    "fit by, a matrix": (
+        fit(np.ones((N, 1)), by="batch"),
+        TypeError,
+        "with by= the design is a formula, which each group's samples fill in; received ndarray",
+    ),
+    "fit by, missing": (
+        fit("~ batch", ds=DS.assign(condition=DS["condition"].where(DS["sample"] != "s3")), by="condition"),
+        ValueError,
+        "column 'condition' is missing (NA) in 1 of 8 samples: s3",
+    ),
+    "fit by, no group": (
+        fit("~ conditions", by="batch"),
+        ValueError,
+        "no group of 'batch' can be fitted: x (",
+    ),
+    "fit by, factors": (
+        fit(by="batch", size_factors=np.ones(4)),
+        ValueError,
+        "size_factors needs a number for each of the 8 samples",
     ),
     # ---- rank_genes
     "ranks by an absent column": (
@@ -546,6 +619,16 @@ AFTER_A_FIT = {
         "lfc_threshold is for contrasts of one degree of freedom",
     ),
     "adjust": (asking(DS, adjust="qvalue"), ValueError, "adjust='qvalue' is unknown"),
+    "a fit by groups": (
+        lambda fit: xd.test(DS, xd.fit(DS, "~ condition", by="batch")),
+        ValueError,
+        "the fit was made with by='batch', whose groups have designs of their own; ask for the contrasts in fit(",
+    ),
+    "a table of groups": (
+        lambda fit: xd.top_table(xd.fit(DS, "~ condition", by="batch")),
+        ValueError,
+        "the result has groups along 'batch': choose one with .sel(batch=), out of x, y",
+    ),
     "adjust across": (
         lambda fit: xd.adjust(fit, across="contrasts"),
         ValueError,
@@ -839,6 +922,33 @@ def test_labels_count_not_positions(fitted):
             overdispersion=given.isel(gene=reverse["gene"]),
         )
         xr.testing.assert_equal(result, expected)
+
+
+def test_words_of_a_formula_that_are_also_columns_of_the_genes(fitted):
+    """A word in backticks, an argument of a function and text are no columns of their own."""
+    ds = DS.assign({"cell type": DS["condition"], "type": ("gene", GENES), "degree": ("gene", GENES)})
+    result = xd.fit(ds, "~ `cell type`")
+    np.testing.assert_array_equal(result["pval"], fitted["pval"])
+    xd.fit(ds, "~ bs(age, df=3, degree=2)")
+    with pytest.raises(ValueError, match="names 'type', which lies along 'gene' and not along 'sample'"):
+        xd.fit(ds, "~ `cell type` + type")
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">i4", ">i8", ">u4", ">f4", ">f8", "f2", "f4", "g", "i1"])
+@pytest.mark.parametrize("size_factors", ["normed_sum", "tmm", "poscounts"])
+def test_any_type_of_number_means_the_same(dtype, size_factors):
+    """Whatever the order of bytes and the precision, as far as it holds the counts."""
+    expected = xd.fit(DS, "~ condition", size_factors=size_factors)["pval"]
+    counts = DS["counts"].values.astype(dtype)
+    assert (counts == DS["counts"].values).all()
+    arrays = [counts, da.from_array(counts, chunks=(3, 7))]
+    if dtype != "g":  # not a number type of Numba's, with which pydata sparse reads its arrays
+        arrays.append(sparse.COO.from_numpy(counts.astype(counts.dtype.newbyteorder("="))))
+    for array in arrays:
+        result = xd.fit(counts_as(array), "~ condition", size_factors=size_factors)
+        # sparse blocks are summed in another order
+        np.testing.assert_allclose(result["pval"], expected, rtol=1e-9)
+    xr.testing.assert_equal(xd.filter_by_expression(counts_as(counts)), xd.filter_by_expression(DS))
 
 
 @pytest.mark.parametrize("value", [True, np.True_, False, np.False_, 0.1, np.float32(0.1), np.array(0.1)])

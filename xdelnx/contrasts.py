@@ -143,11 +143,12 @@ class _Resolver:
                 fail(f"the design {self.design.formula!r} is an intercept alone: name the contrast to test")
             return ()
         if _holds_intercept(self.design.matrix[:, list(columns)]):
-            first, *_, last = self.design.names[columns[0]], self.design.names[columns[-1]]
+            first, last = self.design.names[columns[0]], self.design.names[columns[-1]]
+            difference = f"Test differences, such as '{last} - {first}', or use a formula with an intercept"
             warn(
                 f"the last term, {term!r}, holds the intercept: its coefficients are levels of expression, "
-                f"and testing them against zero compares no samples. Test differences, such as "
-                f"'{last} - {first}', or use a formula with an intercept"
+                f"and testing them against zero compares no samples. "
+                f"{difference if first != last else 'Name the coefficient to test'}"
             )
         rows = np.eye(len(self.design.names))[list(columns)]
         each = tuple(
@@ -283,7 +284,9 @@ def _check_weights(rows: np.ndarray, what: str) -> None:
 
 
 def _holds_intercept(columns: np.ndarray) -> bool:
-    """Whether some combination of the columns is the same in every sample."""
+    """Whether some combination of the columns is the same in every sample; one column only if it is so itself."""
+    if columns.shape[1] == 1:
+        return bool(np.ptp(columns) == 0.0)
     one = np.ones(len(columns))
     scaled = columns / np.linalg.norm(columns, axis=0)
     rest = one - scaled @ np.linalg.lstsq(scaled, one, rcond=None)[0]

@@ -13,6 +13,8 @@ from xdelnx.matrices import as_matrix, entries, sum_by_gene
 from xdelnx.messages import counted, fail, listing
 
 LOG_VALUES_BELOW = 30.0  # logarithms of counts stay below this; counts of a gene that matters do not
+LARGEST_OFFSET = 100.0  # natural log: no scale of a count is e^100; library sizes not yet logged are larger
+FORGOTTEN_LOG = "an offset is the natural log of a scale; did you forget the log?"
 SAME_TOTAL = 1e-5  # relative; library sizes differ by far more, sums of 32-bit CPM or TPM by less
 
 
@@ -29,11 +31,13 @@ class Survey:
     largest: float
     offset_scale: np.ndarray  # (sample,) sum over expressed genes of the exponential of a per-gene offset
     bad_offset: np.ndarray  # (gene,) how many NaN or infinite offsets
+    large_offset: np.ndarray  # (gene,) how many offsets that can be no logarithms
 
     @property
     def usable(self) -> bool:
         """Whether `checked` would let every gene pass."""
-        return not (self.negative.any() or self.not_finite.any() or self.bad_offset.any())
+        bad = self.negative, self.not_finite, self.bad_offset, self.large_offset
+        return not any(found.any() for found in bad)
 
 
 def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
@@ -49,10 +53,12 @@ def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
         totals = np.asarray(matrix.sum(axis=1, dtype=np.float64))
     fractions = 0 if whole else int(np.sum(np.isfinite(seen) & (seen != np.floor(seen))))
     offset_scale = np.zeros(n_samples)
-    bad_offset = none
+    bad_offset = large_offset = none
     if offset is not None:
         bad_offset = np.sum(~np.isfinite(offset), axis=0)
-        offset_scale = np.exp(offset[:, expressed]).sum(axis=1)
+        large_offset = np.sum(np.isfinite(offset) & (np.abs(offset) > LARGEST_OFFSET), axis=0)
+        with np.errstate(over="ignore"):  # of what `checked` refuses
+            offset_scale = np.exp(offset[:, expressed]).sum(axis=1)
     return Survey(
         totals=totals,
         expressed=expressed,
@@ -63,6 +69,7 @@ def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
         largest=float(seen.max()) if seen.size else 0.0,
         offset_scale=offset_scale,
         bad_offset=bad_offset,
+        large_offset=large_offset,
     )
 
 
@@ -78,6 +85,7 @@ def join(surveys: Sequence[Survey]) -> Survey:
         largest=max(s.largest for s in surveys),
         offset_scale=np.sum([s.offset_scale for s in surveys], axis=0),
         bad_offset=np.concatenate([s.bad_offset for s in surveys]),
+        large_offset=np.concatenate([s.large_offset for s in surveys]),
     )
 
 
@@ -87,12 +95,14 @@ def checked(survey: Survey, genes: np.ndarray) -> Survey:
     Raises
     ------
     ValueError
-        Negative, NaN or infinite counts or offsets (which genes, how many), or not a single count.
+        Negative, NaN or infinite counts, NaN, infinite or huge offsets (which genes, how many), or not
+        a single count.
     """
     missing = "fill them in, or leave those genes or samples out: a count that is missing is not a zero"
     _refuse(survey.not_finite, genes, "NaN or infinite counts", missing)
     _refuse(survey.negative, genes, "negative counts", "pass raw counts, not centred or scaled values")
     _refuse(survey.bad_offset, genes, "NaN or infinite offsets", "an offset is the natural log of a scale")
+    _refuse(survey.large_offset, genes, f"offsets beyond +-{LARGEST_OFFSET:g}", FORGOTTEN_LOG)
     if survey.non_zero == 0:
         fail(f"every count of the {counted(genes.size, 'gene')} is zero")
     return survey
