@@ -278,7 +278,7 @@ def test_the_whole_way(tmp_path, in_python, scheduler, capsys):
 
 def test_the_whole_way_on_a_cluster(tmp_path, in_python):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         assert_same(walk(tmp_path, cluster.scheduler_address), in_python)
 
 
@@ -676,7 +676,7 @@ def test_cluster(tmp_path, store, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("xdelnx.cli.BAR_AFTER_SECONDS", 0.01)
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         options = ["--n-samples", "8", "--n-genes", "240", "--condition", "KO", "--levels", "False,True"]
         address = ["--scheduler", cluster.scheduler_address, "--chunks", "60"]
         assert main(["simulate", str(tmp_path / "y.zarr"), *options, *address]) == 0

@@ -613,6 +613,7 @@ def test_every_variable_of_the_schema_round_trips(tmp_path):
         "component": 3,
         "contrast": 1,
         "restriction": 2,
+        "group": 2,
     }
     rng = np.random.default_rng(0)
     result = xr.Dataset(coords={dim: [f"{dim} {i}" for i in range(size)] for dim, size in sizes.items()})
