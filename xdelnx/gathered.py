@@ -9,7 +9,6 @@ import numpy as np
 
 from xdelnx.shrinkage import shrink
 from xdelnx.significance import (
-    benjamini_hochberg,
     confidence_interval,
     likelihood_ratio_test,
     log2_fold_change,
@@ -114,7 +113,7 @@ def contrast_statistics(
     Returns
     -------
     dict
-        ``log2fc``, ``coef``, ``lfc_se``, ``ci_low``, ``ci_high``, ``stat``, ``pval``, ``padj``, each
+        ``log2fc``, ``coef``, ``lfc_se``, ``ci_low``, ``ci_high``, ``stat``, ``pval``, each
         (contrast, gene). A fold change that the counts do not determine at all is NaN.
     """
     scale = 1.0 if ql_dispersion_shrunken is None else ql_dispersion_shrunken
@@ -144,7 +143,6 @@ def contrast_statistics(
         "ci_high": high / np.log(2.0),
         "stat": stat,
         "pval": pval,
-        "padj": benjamini_hochberg(pval),
     }
 
 

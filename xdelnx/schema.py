@@ -106,7 +106,7 @@ COORDINATES = {
     COEFFICIENT2: "coefficient, a column of the design matrix",
     CONTRAST: "what was tested",
 }
-TEST_VARIABLES = ("log2fc", "coef", "lfc_se", "ci_low", "ci_high", "stat", "pval", "padj")
+TEST_VARIABLES = ("log2fc", "coef", "lfc_se", "ci_low", "ci_high", "stat", "pval")
 
 
 def status_attributes() -> dict[str, Any]:
