@@ -6,11 +6,9 @@ Sources: Anders & Huber 2010 (ratio), Robinson & Oshlack 2010 (TMM).
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
-from xdelnx.errors import XdelnxWarning
+from xdelnx.errors import warn
 from xdelnx.messages import fail, listing
 
 METHODS = ("normed_sum", "ratio", "poscounts", "tmm")
@@ -37,11 +35,9 @@ def with_warning(factors: np.ndarray, totals: np.ndarray, samples: np.ndarray) -
         ((factors == UNUSABLE) & (totals > 0.0), "no usable size factor by this method; choose another"),
     ):
         if marked.any():
-            warnings.warn(
+            warn(
                 f"{marked.sum()} of {factors.size} samples have {what} (a computed factor is {UNUSABLE} for them): "
-                f"{listing(samples[marked], limit=5)}",
-                XdelnxWarning,
-                stacklevel=5,
+                f"{listing(samples[marked], limit=5)}"
             )
     return factors
 
