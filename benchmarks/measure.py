@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-QUIET_LOAD = 0.6
+QUIET = 0.2  # cores busy
 LIBRARIES = ("numpy", "scipy", "numba", "pandas", "xarray", "dask", "zarr")
 
 
@@ -86,12 +86,17 @@ def _busy_seconds() -> float:
     return (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_until_quiet(minutes: float, below: float = QUIET_LOAD) -> float:
-    """Wait until the load of the last minute is below, so many minutes at most; return it."""
+def wait_until_quiet(minutes: float, below: float = QUIET, watch: float = 3.0) -> float:
+    """Wait until fewer cores than ``below`` are busy (over ``watch`` seconds), so many minutes at most; return them."""
+    if minutes <= 0.0:
+        return math.nan
     end = time.monotonic() + 60.0 * minutes
-    while os.getloadavg()[0] >= below and time.monotonic() < end:
-        time.sleep(5.0)
-    return os.getloadavg()[0]
+    while True:
+        busy, start = _busy_seconds(), time.perf_counter()
+        time.sleep(watch)
+        cores = (_busy_seconds() - busy) / (time.perf_counter() - start)
+        if not cores >= below or time.monotonic() >= end:
+            return cores
 
 
 def machine() -> dict[str, Any]:

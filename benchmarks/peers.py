@@ -33,8 +33,7 @@ R_PEERS = ("glmGamPoi", "edgeR", "DESeq2")
 PYTHON_PEERS = ("delnx", "pydeseq2", "inmoose", "edgepython", "crispyx")
 OWN = ("xdelnx", "xdelnx command line", "xdelnx, first time")
 COMMAND_LINE = [sys.executable, "-c", "import sys; from xdelnx.cli import main; sys.exit(main())"]
-SLOW = 20.0  # seconds: what takes longer is run once
-DISTURBED = 0.25  # cores that other processes kept busy
+SLOW = 10.0  # seconds: what takes longer is run once
 
 
 @dataclass
@@ -140,10 +139,10 @@ def _run_undisturbed(
     """Run again where other processes took part of the machine; the least disturbed run counts."""
     tried: list[dict[str, Any]] = []
     for _ in range(1 + args.retries):
-        measure.wait_until_quiet(args.pause, args.load)
+        measure.wait_until_quiet(args.pause)
         tried.append(run_once(peer, scenario, case, work / "out" / _slug(peer), args.limit))
         _say(scenario, peer, tried[-1])
-        if not tried[-1]["others"] > DISTURBED or tried[-1]["whole"] > SLOW or "failed" in tried[-1]:
+        if not tried[-1]["others"] > report.DISTURBED or tried[-1]["whole"] > SLOW or "failed" in tried[-1]:
             break
     return min(tried, key=lambda record: record["others"])
 
@@ -187,7 +186,7 @@ def measure_atlas(work: Path, args: argparse.Namespace) -> dict[str, Any]:
     runs = []
     for _ in range(args.runs):
         shutil.rmtree(work / "fit.zarr", ignore_errors=True)
-        measure.wait_until_quiet(args.pause, args.load)
+        measure.wait_until_quiet(args.pause)
         command = [*COMMAND_LINE, "fit", str(case / "counts.zarr"), str(work / "fit.zarr")]
         cost = measure.run(
             [*command, "--design", "~ condition"], work / "atlas.txt", env=env, limit=args.limit
@@ -206,8 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="xdelnx-benchmark-", dir=args.work))
-    load = measure.wait_until_quiet(args.wait, args.load)
-    print(f"load {load:.2f}", flush=True)
+    measure.wait_until_quiet(args.wait)
     result: dict[str, Any] = {
         "machine": measure.machine(),
         "runs": args.runs,
@@ -216,6 +214,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     result["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
     path = args.out / f"{result['date']}-{args.name}"
+    if args.add:
+        earlier = json.loads(path.with_name(path.name + ".json").read_text())
+        result["scenarios"] = earlier["scenarios"]
+        result |= {"atlas": earlier["atlas"]} if "atlas" in earlier else {}
     try:
         for name in args.scenarios:
             if name == "atlas":
@@ -244,7 +246,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--pause", type=float, default=0.0, help="the same before each run")
     parser.add_argument("--retries", type=int, default=0, help="of a run that other processes disturbed")
-    parser.add_argument("--load", type=float, default=measure.QUIET_LOAD, help="load below which it is quiet")
+    parser.add_argument("--add", action="store_true", help="to what the same file of today holds already")
     parser.add_argument("--work", type=Path, default=os.environ.get("TMPDIR"), help="folder for the data")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--name", default="peers")

@@ -33,18 +33,22 @@ compute <- switch(peer,
     results(d, contrast = k)$pvalue
   }
 )
-seconds <- function() {
-  start <- proc.time()[["elapsed"]]
+seconds <- function() { # elapsed and processor seconds
+  start <- proc.time()
   p <<- suppressMessages(compute())
-  proc.time()[["elapsed"]] - start
+  taken <- proc.time() - start
+  c(taken[["elapsed"]], sum(taken[c("user.self", "sys.self")]))
 }
 first <- seconds()
 writeBin(as.numeric(ifelse(is.na(p), NaN, p)), file.path(out, "pvalues.bin"), size = 8)
 start <- proc.time()[["elapsed"]]
-again <- if (first < once_above) seconds() else NA
+again <- if (first[1] < once_above) seconds() else c(NA, first[2])
 repetition <- proc.time()[["elapsed"]] - start
 number <- function(x) if (is.na(x)) "null" else format(x, digits = 6)
 cat(sprintf(
-  '{"first": %s, "again": %s, "repetition": %s, "versions": {"%s": "%s", "R": "%s"}, "note": ""}\n',
-  number(first), number(again), number(repetition), peer, packageVersion(peer), getRversion()
+  paste0(
+    '{"first": %s, "again": %s, "processor": %s, "repetition": %s, ',
+    '"versions": {"%s": "%s", "R": "%s"}, "note": ""}\n'
+  ),
+  number(first[1]), number(again[1]), number(again[2]), number(repetition), peer, packageVersion(peer), getRversion()
 ), file = file.path(out, "timings.json"))
