@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +14,7 @@ from xdelnx import inputs
 from xdelnx.aggregation import group_samples
 from xdelnx.contrasts import resolve_contrasts
 from xdelnx.design import build_design
-from xdelnx.errors import XdelnxWarning
+from xdelnx.errors import warn
 from xdelnx.inputs import Counts
 from xdelnx.messages import counted, fail, listing, shown
 from xdelnx.schema import COEFFICIENT, CONTRAST, COORDINATES, RESTRICTION, SAMPLE, VARIABLES, annotate
@@ -124,11 +123,9 @@ def _report(by: str, notes: dict[str, str]) -> None:
     if len(failed) == len(notes):
         fail(f"no group of {by!r} can be fitted: {listing(failed, 3)}")
     if failed:
-        warnings.warn(
+        warn(
             f"{len(failed)} of {counted(len(notes), 'group')} of {by!r} were not fitted and are NaN: "
-            f"{listing(failed, 5)}",
-            XdelnxWarning,
-            stacklevel=4,
+            f"{listing(failed, 5)}"
         )
 
 
