@@ -82,7 +82,8 @@ def run_once(peer: Peer, scenario: Scenario, case: Path, out: Path, limit: float
     if cost.timed_out:
         return record | {"failed": f"stopped after {limit:.0f} s"}
     if cost.status != 0:
-        return record | {"failed": cost.said[:160] or f"exit status {cost.status}"}
+        ended = f"ended by signal {-cost.status}, from outside" if cost.status < 0 else cost.said[:160]
+        return record | {"failed": ended or f"exit status {cost.status}"}
     if peer.name == "xdelnx command line":
         return record
     timings = json.loads((out / "timings.json").read_text())
