@@ -31,8 +31,8 @@ COMMANDS = {
     "convert": ("xdelnx.io", "convert", {"source", "store"}),
     "pseudobulk": ("xdelnx.aggregation", "pseudobulk", {"data"}),
     "rank-genes": ("xdelnx.markers", "rank_genes", {"data"}),
-    "fit": ("xdelnx.api", "fit", {"data", "compute"}),
-    "test": ("xdelnx.api", "test", {"data", "fit", "compute"}),
+    "fit": ("xdelnx.fitting", "fit", {"data", "compute"}),
+    "test": ("xdelnx.testing", "test", {"data", "fit", "compute"}),
 }
 COMMON = {"help", "scheduler", "debug", "overwrite", "table"}
 
@@ -396,7 +396,8 @@ def calls(monkeypatch, store):
         seen.append((contrast, options))
         return result.drop_vars(["beta", "design", "status"])
 
-    monkeypatch.setitem(sys.modules, "xdelnx.api", types.SimpleNamespace(fit=fit, test=test))
+    monkeypatch.setitem(sys.modules, "xdelnx.fitting", types.SimpleNamespace(fit=fit))
+    monkeypatch.setitem(sys.modules, "xdelnx.testing", types.SimpleNamespace(test=test))
     return seen
 
 

@@ -19,7 +19,7 @@ _HOME = {
     "convert": "io",
     "covariance": "inference",
     "filter_by_expression": "filtering",
-    "fit": "api",
+    "fit": "fitting",
     "from_anndata": "io",
     "open_counts": "io",
     "plot": "plot",
@@ -27,8 +27,8 @@ _HOME = {
     "shrink_lfc": "fold_changes",
     "rank_genes": "markers",
     "simulate": "simulation",
-    "size_factors": "api",
-    "test": "api",
+    "size_factors": "sizing",
+    "test": "testing",
     "top_table": "tables",
 }
 

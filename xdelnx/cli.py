@@ -126,7 +126,7 @@ def _rank_genes(args: argparse.Namespace) -> None:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from xdelnx.api import fit
+    from xdelnx.fitting import fit
     from xdelnx.stores import open_counts
 
     _check_outputs(args)
@@ -148,9 +148,9 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _test(args: argparse.Namespace) -> None:
-    from xdelnx.api import test
     from xdelnx.fitted import options_of
     from xdelnx.stores import open_counts, open_result
+    from xdelnx.testing import test
 
     _check_outputs(args)
     fitted = open_result(args.fit)

@@ -10,13 +10,13 @@ import xarray as xr
 
 from xdelnx import blocks, inputs, passes
 from xdelnx.aggregation import group_samples
-from xdelnx.api import choose_factors
 from xdelnx.design import build_design
 from xdelnx.expression import least_counts, samples_needed, smallest_group
 from xdelnx.group_passes import genes_with_enough
 from xdelnx.inputs import Counts
 from xdelnx.messages import fail, shown
 from xdelnx.schema import GENE
+from xdelnx.sizing import choose_factors
 from xdelnx.survey import with_warnings
 
 

@@ -12,13 +12,13 @@ from xdelnx import blocks, inputs, passes
 from xdelnx.adjusting import with_adjusted
 from xdelnx.adjustment import check_method
 from xdelnx.aggregation import Groups, group_samples
-from xdelnx.api import choose_factors
 from xdelnx.group_passes import compared_ranks
 from xdelnx.labelled import history
 from xdelnx.messages import closest, fail, listing, shown
 from xdelnx.ranks import Comparison
 from xdelnx.schema import CONTRAST, GENE, VARIABLES, annotate
 from xdelnx.significance import log2_fold_change
+from xdelnx.sizing import choose_factors
 from xdelnx.stores import zarr_safe
 from xdelnx.survey import with_warnings
 

@@ -1,0 +1,185 @@
+"""The verb that fits a model to every gene.
+
+Labels are taken off here and put back on here; everything between is arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdelnx import blocks, inputs, passes
+from xdelnx.adjusting import with_adjusted
+from xdelnx.adjustment import check_method
+from xdelnx.contrasts import Contrast, resolve_contrasts
+from xdelnx.design import Design, build_design
+from xdelnx.fitted import make_plan
+from xdelnx.gathered import AcrossGenes
+from xdelnx.groupwise import fit_by_group
+from xdelnx.inputs import Counts
+from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset
+from xdelnx.schema import GENE, SAMPLE, annotate
+from xdelnx.sizing import choose_factors
+from xdelnx.stores import zarr_safe
+from xdelnx.survey import with_warnings
+
+
+def fit(
+    data: Any,
+    design: Any,
+    *,
+    reference: Mapping[str, Any] | None = None,
+    contrasts: Any = "last",
+    size_factors: Any = "normed_sum",
+    offset: Any = None,
+    overdispersion: Any = True,
+    shrinkage: bool = True,
+    cox_reid: bool = True,
+    ridge: float = 0.0,
+    adjust: str = "bh",
+    by: str | None = None,
+    counts: str = "counts",
+    device: str = "auto",
+    compute: bool = True,
+) -> xr.Dataset:
+    """Fit a negative binomial GLM with shrunken quasi-likelihood dispersions to every gene.
+
+    Parameters
+    ----------
+    data
+        Dataset with ``counts`` (sample, gene) and sample metadata along ``sample``; a DataArray with
+        such coordinates or an AnnData works too. Counts may be a Dask array of any chunking.
+    design
+        Formula such as ``"~ batch + condition"``, or a matrix (sample, coefficient).
+    reference
+        Level of each factor that its others are compared with, e.g. ``{"GLI3_KO": "True"}``.
+    contrasts
+        What to test: ``"last"``, each coefficient of the formula's last term (and all of them jointly,
+        if there are several); None, nothing; or whatever `test` takes.
+    size_factors
+        ``"normed_sum"`` (library totals), ``"ratio"``, ``"poscounts"``, ``"tmm"``, each scaled to
+        geometric mean 1; ``"none"`` or None; the name of a variable; or an array (sample,), used as
+        given. Scale yours to geometric mean 1: on another scale the first, moment estimate of the
+        overdispersion differs, and in its wake overdispersions and p-values do slightly.
+    offset
+        Natural log, within +-100, of a further scale of each sample or each entry: the name of a
+        variable or an array, (sample,) or (sample, gene).
+    overdispersion
+        True: estimated for each gene; ``"global"``: one for all; False: none (Poisson); or given,
+        one number or (gene,).
+    shrinkage
+        Shrink quasi-likelihood dispersions to their prior and test with F; otherwise each gene has its
+        own overdispersion and the test is a likelihood-ratio test.
+    cox_reid
+        Adjust the overdispersion for the degrees of freedom of the coefficients.
+    ridge
+        Penalty ``samples * ridge^2 * sum(beta^2)`` added to the deviance; an intercept is not penalised.
+    adjust
+        How p-values are adjusted, within each contrast: ``"bh"``, ``"by"``, ``"holm"`` or ``"storey"``; see
+        `xdelnx.adjust`.
+    by
+        Column of the samples, such as the cell type: each group's samples are fitted on their own, with size
+        factors, trend, prior and adjustment of their own. The result has a dimension of that name and none
+        for samples, so it holds neither ``size_factor`` nor ``design``, and `test` does not take it: ask for
+        contrasts here. Groups that cannot be fitted are NaN, with the reason in ``group_note``, and a
+        warning. The counts are read anew for each group.
+    counts
+        Name of the variable with the counts.
+    device
+        ``"auto"`` or ``"cpu"``.
+    compute
+        False: return a Dataset of Dask arrays; no counts are read before it is computed (lazy sample
+        metadata is, all of it at once, for the design).
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable and its scale is listed in `xdelnx.schema`; ``beta`` and ``coef`` are natural
+        logs, ``log2fc`` is log2. Genes without a count have NaN statistics and a status.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The data, the design or an option cannot be used; the message says what would do.
+
+    References
+    ----------
+    Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004.
+
+    Examples
+    --------
+    >>> from xdelnx import simulate
+    >>> ds = simulate(n_samples=8, n_genes=300, seed=1)
+    >>> result = fit(ds, "~condition")
+    >>> result.sizes["coefficient"], list(result["contrast"].values)
+    (2, ['condition[T.B]'])
+    """
+    if by is not None:
+        return fit_by_group(fit, **locals())  # the arguments, and nothing else as yet
+    device, adjust = blocks.resolve_device(device), check_method(adjust)
+    table = inputs.as_counts(data, counts)
+    if isinstance(design, str):
+        inputs.check_columns(design, table)
+    model = build_design(table.samples, design, reference=reference)
+    questions = _questions(model, contrasts, table)
+    dispersion = inputs.as_overdispersion(overdispersion, table)
+    shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
+    plan = make_plan(
+        model, questions, ridge=inputs.as_amount(ridge, "ridge"), cox_reid=cox_reid, device=device
+    )
+    sample_offset, entry_offset, offset_name = inputs.as_offset(offset, table)
+    gene_blocks = blocks.gene_blocks(table.array, entry_offset)
+    settle = blocks.settled if compute else blocks.left_lazy
+    seen = settle(passes.survey(gene_blocks, table.genes))
+    call = blocks.called if compute else blocks.lazily
+    seen = call(with_warnings, seen)
+    factors = settle(choose_factors(size_factors, table, gene_blocks, seen))
+    factors = call(passes.factors_with_warning, factors, seen, table.sample_names)
+    scale = settle(
+        blocks.lazily(passes.make_scale, factors, sample_offset, plan.layout, seen, entry_offset is not None)
+    )
+    options = AcrossGenes(
+        residual_df=len(table.samples) - len(model.names),
+        shrinkage=shrinkage,
+        single=not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)),
+    )
+    result = passes.fit(
+        gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle
+    )
+    dataset = fit_dataset(result, table, model, questions, options, factors, call(passes.library_size, seen))
+    if offset is not None and offset_name is None:
+        offset_name = inputs.GIVEN
+        dims = (SAMPLE,) if entry_offset is None else (SAMPLE, GENE)
+        dataset["offset"] = (dims, sample_offset if entry_offset is None else entry_offset)
+    asked = {
+        "contrasts": contrasts_asked(contrasts),
+        "size_factors": inputs.recorded("none" if size_factors is None else size_factors),
+        "offset": offset_name,
+        "overdispersion": inputs.recorded(overdispersion),
+        "shrinkage": shrinkage,
+        "cox_reid": cox_reid,
+        "ridge": float(ridge),
+        "adjust": adjust,
+        "counts": counts,
+    }
+    dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
+    notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge)
+    return with_adjusted(zarr_safe(_annotated(dataset, notes)), adjust)
+
+
+def _annotated(dataset: xr.Dataset, notes: Mapping[str, str]) -> xr.Dataset:
+    """Annotate every variable, with a comment where an option makes it something else."""
+    annotate(dataset)
+    for name, comment in notes.items():
+        if name in dataset:
+            dataset[name].attrs["comment"] = comment
+    return dataset
+
+
+def _questions(model: Design, contrasts: Any, table: Counts) -> tuple[Contrast, ...]:
+    if contrasts is None:
+        return ()
+    return resolve_contrasts(model, contrasts, samples=table.samples)
