@@ -38,6 +38,7 @@ FLOORS = {
     "scaling": 21,
     "glm": 21,
     "dispersion": 22,
+    "influence": 22,
     "shrinkage": 22,
     "significance": 22,
     "mixture": 22,

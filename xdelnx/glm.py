@@ -136,6 +136,10 @@ class Model:
         """``v' information^-1 v`` for rows v (q, parameter): (gene, q)."""
         return self.backend.kernel("quadratic_forms")(information, vectors, self.groups)
 
+    def row_forms(self, information: Array) -> Array:
+        """``x' information^-1 x`` for the row x of each kind: (gene, kind)."""
+        return self.quadratic_forms(information, self.xp.permute_dims(self._rows, (1, 0)))
+
     def log_determinant(self, w1: Array, w2: Array, w3: Array) -> Array:
         """First and second derivative in theta of log det(information), without a penalty: (gene, 2)."""
         packed = self.packed(w1), self.packed(w2), self.packed(w3)

@@ -64,6 +64,17 @@ def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
         yield from _nonzero_tiles(backend, layout, block, genes, non_zero[genes])
 
 
+def dense_tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
+    """Cut the block into tiles whose every entry is visited, for results by sample; genes without a count are left out.
+
+    The entries of a tile are in the order of ``layout.order``: a result (gene, sample) goes to
+    ``out[layout.order]`` transposed.
+    """
+    if not is_sparse(block.counts):
+        block = replace(block, counts=np.ascontiguousarray(block.counts))
+    yield from _dense_tiles(backend, layout, block, np.flatnonzero(_non_zero(backend, block) > 0))
+
+
 def _non_zero(backend: Backend, block: Block) -> np.ndarray:
     """Non-zero counts of each gene."""
     if is_sparse(block.counts):
