@@ -17,7 +17,8 @@ FLOORS = {
     # the scalar formulas, each written once
     "errors": 0,
     "messages": 0,
-    "negative_binomial": 0,
+    "logarithms": 0,
+    "negative_binomial": 1,
     "placement": 0,
     "status": 0,
     # one table of names, units and statuses, which algorithms may use too

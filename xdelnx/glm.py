@@ -14,6 +14,7 @@ import numpy as np
 
 from xdelnx.backend import Backend
 from xdelnx.basis import Basis
+from xdelnx.negative_binomial import fisher_weight
 from xdelnx.observations import Observations
 
 Array = Any
@@ -88,8 +89,8 @@ class Model:
         return log_mean if self.shift is None else log_mean + self.shift
 
     def mean(self, b: Array) -> Array:
-        """Mean at scale 1: (gene, kind); held below e^300, where a step that overshot would overflow."""
-        return self.xp.exp(self.xp.clip(self.log_mean(b), max=LARGEST_LOG_MEAN))
+        """Mean at scale 1: (gene, kind); held within e^+-300, where a step that overshot would overflow."""
+        return self.xp.exp(self.xp.clip(self.log_mean(b), -LARGEST_LOG_MEAN, LARGEST_LOG_MEAN))
 
     def score(self, by_kind: Array, b: Array) -> Array:
         """Score in the parameters: (gene, parameter)."""
@@ -147,11 +148,18 @@ class Model:
 
 
 def start_from_data(model: Model, observations: Observations, theta: Array) -> Array:
-    """One weighted least-squares step from halfway between the counts and their mean: (gene, parameter)."""
-    xp = model.xp
-    rate = xp.sum(observations.totals(), axis=1) / xp.sum(observations.scale_totals(), axis=1)
-    weight, response = observations.start(rate, theta)
-    return model.solve(model.information(weight), model.project(response))
+    """One weighted least-squares step, from each kind's rate with a sample of the gene's overall rate added.
+
+    Gives (gene, parameter). Where every sample is a kind of its own that is halfway between the counts and
+    their mean; the more samples a kind has, the nearer it is to the kind's own rate.
+    """
+    xp, totals, scales = model.xp, observations.totals(), observations.scale_totals()
+    rate = xp.sum(totals, axis=1) / xp.sum(scales, axis=1)
+    one = scales / observations.weight_totals()  # scale of one sample
+    mean = (totals + rate[:, None] * one) / (scales + one)
+    weight = observations.weight_totals() * fisher_weight(mean * one, theta[:, None])
+    response = xp.log(mean) + totals / (mean * scales) - 1.0
+    return model.solve(model.information(weight), model.project(weight * response))
 
 
 def start_from_fit(model: Model, log_mean: Array, weight: Array) -> Array:

@@ -27,7 +27,6 @@ from xdelnx.negative_binomial import (
     ratio_sums,
     ratio_term,
     score_weight,
-    start_terms,
     unit_deviance,
 )
 
@@ -62,28 +61,16 @@ def kind_totals(x: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def start_sums(
-    y: np.ndarray,
-    scale: np.ndarray,
-    weights: np.ndarray,
-    starts: np.ndarray,
-    rate: np.ndarray,
-    theta: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and weighted working responses of a first least-squares step: (gene, kind) each."""
-    weight = np.empty((rate.size, starts.size - 1))
-    response = np.empty((rate.size, starts.size - 1))
-    for g in range(rate.size):
-        counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
-        for k in range(starts.size - 1):
-            total, weighted = 0.0, 0.0
-            for i in range(starts[k], starts[k + 1]):
-                w, wz = start_terms(counts[i], s[i], rate[g], theta[g])
-                total += v[i] * w
-                weighted += v[i] * wz
-            weight[g, k] = total
-            response[g, k] = weighted
-    return weight, response
+def _expected(rates: np.ndarray, s: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
+    """Expected count of each sample from its kind's mean at scale 1.
+
+    With them in a row, expensive terms are summed over all samples at once, in vector registers even
+    where every sample is a kind of its own.
+    """
+    for k in range(rates.size):
+        rate = rates[k]
+        for i in range(starts[k], starts[k + 1]):
+            out[i] = rate * s[i]
 
 
 @compiled
@@ -145,15 +132,13 @@ def deviance_sums(
     rows: np.ndarray,
 ) -> np.ndarray:
     """Deviance of each active gene."""
-    deviance = np.empty(rows.size)
+    deviance, mu = np.empty(rows.size), np.empty(y.shape[1])
     for a in range(rows.size):
-        g = rows[a]
-        counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
-        total = 0.0
-        for k in range(starts.size - 1):
-            rate = m[a, k]
-            for i in range(starts[k], starts[k + 1]):
-                total += v[i] * unit_deviance(counts[i], rate * s[i], theta[a])
+        g, total = rows[a], 0.0
+        counts, v = y[_row(y, g)], weights[_row(weights, g)]
+        _expected(m[a], scale[_row(scale, g)], starts, mu)
+        for i in range(mu.size):
+            total += v[i] * unit_deviance(counts[i], mu[i], theta[a])
         deviance[a] = total
     return deviance
 
@@ -172,21 +157,22 @@ def dispersion_mean_sums(
 
     ``w`` is the expected information; its derivatives in theta are ``-w^2`` and ``2 w^3``.
     """
-    derivatives = np.empty((rows.size, 2))
+    derivatives, mu = np.empty((rows.size, 2)), np.empty(y.shape[1])
     w1, w2, w3 = np.empty(m.shape), np.empty(m.shape), np.empty(m.shape)
     for a in range(rows.size):
-        g = rows[a]
-        counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
-        first, second = 0.0, 0.0
+        g, first, second = rows[a], 0.0, 0.0
+        counts, v = y[_row(y, g)], weights[_row(weights, g)]
+        _expected(m[a], scale[_row(scale, g)], starts, mu)
+        for i in range(mu.size):
+            at = max(mu[i], SMALLEST_MEAN)
+            f, h = dispersion_mean_part(at, theta[a])
+            f_cross, h_cross = dispersion_cross_part(counts[i], at, theta[a])
+            first += v[i] * (f + f_cross)
+            second += v[i] * (h + h_cross)
         for k in range(starts.size - 1):
-            rate, t1, t2, t3 = m[a, k], 0.0, 0.0, 0.0
+            t1, t2, t3 = 0.0, 0.0, 0.0
             for i in range(starts[k], starts[k + 1]):
-                mu = max(rate * s[i], SMALLEST_MEAN)
-                f, h = dispersion_mean_part(mu, theta[a])
-                f_cross, h_cross = dispersion_cross_part(counts[i], mu, theta[a])
-                first += v[i] * (f + f_cross)
-                second += v[i] * (h + h_cross)
-                w = fisher_weight(mu, theta[a])
+                w = fisher_weight(max(mu[i], SMALLEST_MEAN), theta[a])
                 t1 += v[i] * w
                 t2 += v[i] * w * w
                 t3 += v[i] * w * w * w
@@ -206,34 +192,41 @@ def count_tails(values: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.nd
     """How many samples of each gene exceed j, for each j below `DIRECT_TERMS`, and the counts summed one by one.
 
     Gene g's counts are ``values[ends[g] : ends[g + 1]]``. Large counts are among the tails and, for
-    what they add beyond, among those summed one by one; fractions only among the latter.
+    what they add beyond, among those summed one by one; fractions below `DIRECT_TERMS` only among the
+    latter, after the large ones: ``singles[bounds[g, 0] : bounds[g, 1]]`` and ``singles[bounds[g, 1] : bounds[g, 2]]``.
     """
     tails = np.zeros((ends.size - 1, DIRECT_TERMS))
     singles = np.empty(values.size)
-    single_ends = np.zeros(ends.size, dtype=np.int64)
+    bounds = np.zeros((ends.size - 1, 3), dtype=np.int64)
     n = 0
     for g in range(ends.size - 1):
+        bounds[g, 0] = n
+        fractions = 0
         for i in range(ends[g], ends[g + 1]):
             value = values[i]
             if value >= DIRECT_TERMS:
                 tails[g, DIRECT_TERMS - 1] += 1.0
                 singles[n] = value
                 n += 1
-            elif value == math.floor(value):
-                if value > 0.0:
-                    tails[g, int(value) - 1] += 1.0
-            else:
+            elif value != math.floor(value):
+                fractions += 1
+            elif value > 0.0:
+                tails[g, int(value) - 1] += 1.0
+        bounds[g, 1] = n
+        for i in range(ends[g], ends[g + 1] if fractions else ends[g]):
+            value = values[i]
+            if value < DIRECT_TERMS and value != math.floor(value):
                 singles[n] = value
                 n += 1
-        single_ends[g + 1] = n
+        bounds[g, 2] = n
         for j in range(DIRECT_TERMS - 2, -1, -1):
             tails[g, j] += tails[g, j + 1]
-    return tails, singles[:n].copy(), single_ends
+    return tails, singles[:n].copy(), bounds
 
 
 @compiled
 def dispersion_count_sums(
-    tails: np.ndarray, singles: np.ndarray, single_ends: np.ndarray, theta: np.ndarray, rows: np.ndarray
+    tails: np.ndarray, singles: np.ndarray, bounds: np.ndarray, theta: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """Derivatives in theta of the likelihood's terms that hold no mean: (active, 2).
 
@@ -247,15 +240,14 @@ def dispersion_count_sums(
             first += tails[g, j] * term
             second += tails[g, j] * term * term
         low, low_squared = ratio_sums(float(DIRECT_TERMS), theta[a])
-        for i in range(single_ends[g], single_ends[g + 1]):
-            if singles[i] >= DIRECT_TERMS:
-                f, h = ratio_sums(singles[i], theta[a])
-                first += f - low
-                second += h - low_squared
-            else:
-                f, h = below_direct(singles[i], theta[a])
-                first += f
-                second += h
+        for i in range(bounds[g, 0], bounds[g, 1]):
+            f, h = ratio_sums(singles[i], theta[a])
+            first += f - low
+            second += h - low_squared
+        for i in range(bounds[g, 1], bounds[g, 2]):
+            f, h = below_direct(singles[i], theta[a])
+            first += f
+            second += h
         out[a, 0] = first
         out[a, 1] = -second
     return out

@@ -13,12 +13,12 @@ import math
 
 from numba.extending import register_jitable
 
+from xdelnx.logarithms import artanh_tail, log1p_over
+
 # Below this overdispersion the deviance is the Poisson deviance to rounding.
 POISSON_THETA = 1e-6
 # Sums over j < y are direct up to here and Euler-Maclaurin beyond (relative error 1e-12).
 DIRECT_TERMS = 12
-# Below this argument, differences of logarithms are taken from their series (11 terms: 1e-13).
-SERIES_BELOW = 0.05
 
 
 @register_jitable
@@ -34,78 +34,55 @@ def score_weight(y: float, mu: float, theta: float) -> tuple[float, float]:
 @register_jitable
 def fisher_weight(mu: float, theta: float) -> float:
     """Return the expected information in log(mu): ``mu / (1 + theta mu)``."""
-    return mu / (1.0 + theta * mu)
+    return mu * (1.0 / (1.0 + theta * mu))
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def unit_deviance(y: float, mu: float, theta: float) -> float:
-    """Twice the log likelihood ratio of the saturated model against ``mu``; never negative."""
-    if theta < POISSON_THETA:
-        deviance = mu - y
-        if y > 0.0:
-            deviance += y * math.log(y / mu)
-        return max(2.0 * deviance, 0.0)
-    if y <= 0.0:
-        return 2.0 * math.log1p(theta * mu) / theta
-    # log of y (1 + theta mu) / (mu (1 + theta y)) and of (1 + theta y) / (1 + theta mu), exact near y = mu
-    ratio = math.log1p((y - mu) / (mu * (1.0 + theta * y)))
-    pooled = math.log1p(theta * (y - mu) / (1.0 + theta * mu))
-    return max(2.0 * (y * ratio - pooled / theta), 0.0)
+    """Twice the log likelihood ratio of the saturated model against ``mu``; never negative.
 
-
-@register_jitable
-def deviance_of_count(y: float, theta: float) -> float:
-    """Part of ``unit_deviance(y, mu) - unit_deviance(0, mu)`` that holds no mean, for y > 0.
-
-    The other part is `deviance_of_mean`. Their sum cancels where counts are large: for small ones only.
+    Its logarithms are those of y (1 + theta mu) / (mu (1 + theta y)) and of (1 + theta y) / (1 + theta mu), both
+    exact near y = mu. At y = 0 the first is finite here (about -709), so that y times it is 0.
     """
-    if theta < POISSON_THETA:
-        return 2.0 * (y * math.log(y) - y)
-    return 2.0 * (y * math.log(y) - (y + 1.0 / theta) * math.log1p(theta * y))
+    at = _deviance_theta(theta)
+    gap = y - mu
+    ratio = log1p_over(gap / (mu * (1.0 + at * y)), 1.0)
+    pooled = log1p_over(abs(gap) / (1.0 + at * min(y, mu)), at)
+    return max(2.0 * (y * ratio - (pooled if gap > 0.0 else -pooled)), 0.0)
 
 
-@register_jitable
-def deviance_of_mean(y: float, mu: float, theta: float) -> float:
-    """Part of ``unit_deviance(y, mu) - unit_deviance(0, mu)`` that holds the mean."""
-    return -2.0 * y * math.log(mu if theta < POISSON_THETA else mu / (1.0 + theta * mu))
+@register_jitable(forceinline=True)
+def deviance_difference(y: float, mu: float, theta: float) -> float:
+    """``unit_deviance(y, mu, theta) - unit_deviance(0, mu, theta)``."""
+    at = _deviance_theta(theta)
+    return 2.0 * (y * log1p_over((y - mu) / (mu * (1.0 + at * y)), 1.0) - log1p_over(y, at))
 
 
-@register_jitable
-def start_terms(y: float, scale: float, rate: float, theta: float) -> tuple[float, float]:
-    """Weight and weighted working response, as log of the mean at scale 1, of a first least-squares step.
-
-    The mean it starts from is halfway between the count and the gene's overall rate, which is positive.
-    """
-    mu = 0.5 * (y + rate * scale)
-    w = fisher_weight(mu, theta)
-    return w, w * (math.log(mu / scale) + (y - mu) / mu)
+@register_jitable(forceinline=True)
+def _deviance_theta(theta: float) -> float:
+    """Return the overdispersion a deviance is taken at: 0, which is Poisson, below `POISSON_THETA`."""
+    return theta if theta >= POISSON_THETA else 0.0
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def dispersion_mean_part(mu: float, theta: float) -> tuple[float, float]:
     """First and second derivative in theta of ``-log1p(theta mu) / theta``, the likelihood of a zero.
 
-    ``(log1p(z) - z/(1+z)) / theta^2`` with ``z = theta mu``; exact down to theta = 0.
+    With ``z = theta mu``, ``(log1p(z) - z/(1+z)) / theta^2`` and ``(z^2/(1+z)^2 - 2 log1p(z) + 2 z/(1+z)) / theta^3``.
+    In s = z/(2+z) everything that cancels is gone: z/(1+z) = 2s/(1+s), log1p(z) = 2 artanh(s). Exact down to theta = 0.
     """
     z = theta * mu
-    if z > SERIES_BELOW:
-        shrink = mu / (1.0 + z)
-        gap = math.log1p(z) - z / (1.0 + z)
-        first = gap / (theta * theta)
-        return first, (theta * theta * shrink * shrink - 2.0 * gap) / (theta * theta * theta)
-    first = 0.0
-    second = 0.0
-    for k in range(12, 1, -1):
-        first = (k - 1.0) / k - z * first
-        if k > 2:
-            second = (k - 1.0) * (k - 2.0) / k - z * second
-    return mu * mu * first, -mu * mu * mu * second
+    half = 1.0 / (2.0 + z)
+    h = mu * half
+    shrink = (1.0 + 0.5 * z) * (1.0 / (1.0 + z))  # 1 / (1 + s)
+    tail = artanh_tail(z)
+    return 2.0 * h * h * (shrink + z * half * tail), -4.0 * h * h * h * (shrink * shrink + tail)
 
 
 @register_jitable
 def dispersion_cross_part(y: float, mu: float, theta: float) -> tuple[float, float]:
     """First and second derivative in theta of the terms that hold both count and mean, ``-y log1p(theta mu)``."""
-    shrink = mu / (1.0 + theta * mu)
+    shrink = fisher_weight(mu, theta)
     return -y * shrink, y * shrink * shrink
 
 
@@ -119,7 +96,7 @@ def ratio_term(j: float, theta: float) -> float:
     return j / (1.0 + theta * j)
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def ratio_sums(y: float, theta: float) -> tuple[float, float]:
     """Euler-Maclaurin form of the sums over j < y of `ratio_term` and of its square.
 
@@ -127,20 +104,14 @@ def ratio_sums(y: float, theta: float) -> tuple[float, float]:
     something, and those are exact to rounding where both are at least `DIRECT_TERMS`.
     """
     z = theta * y
-    if z > SERIES_BELOW:
-        gap = z - math.log1p(z)
-        first = gap / (theta * theta)
-        second = (2.0 * gap - z * z / (1.0 + z)) / (theta * theta * theta)
-    else:
-        first = 0.0
-        second = 0.0
-        for k in range(12, 1, -1):
-            first = 1.0 / k - z * first
-            if k > 2:
-                second = (k - 2.0) / k - z * second
-        first *= y * y
-        second *= y * y * y
     s = 1.0 / (1.0 + z)
+    half = 1.0 / (2.0 + z)
+    h = y * half
+    rise = 1.0 + 0.5 * z  # 1 / (1 - r) for r = z / (2 + z)
+    tail = artanh_tail(z)
+    # (z - log1p(z)) / theta^2 and (2 z - 2 log1p(z) - z^2/(1+z)) / theta^3, as in `dispersion_mean_part`
+    first = 2.0 * h * h * (rise - z * half * tail)
+    second = 4.0 * h * h * h * (rise * rise * s - tail)
     t = theta * s
     f, t2, s2 = y * s, t * t, s * s
     first += s2 * (1.0 / 12.0 - t2 * (1.0 / 120.0 - t2 * (1.0 / 252.0 - t2 / 240.0))) - 0.5 * f

@@ -6,21 +6,14 @@ The counts ``values`` and their samples' scale ``s`` are one flat array each, by
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from xdelnx.kernels import SMALLEST_MEAN, compiled
 from xdelnx.negative_binomial import (
-    deviance_of_count,
-    deviance_of_mean,
+    deviance_difference,
     dispersion_cross_part,
     score_weight,
-    start_terms,
-    unit_deviance,
 )
-
-TABLED_COUNTS = 32  # smaller counts have their terms without the mean from a table, one a gene
 
 
 @compiled
@@ -44,43 +37,17 @@ def newton_differences(
 
 
 @compiled
-def start_differences(
-    values: np.ndarray, s: np.ndarray, bounds: np.ndarray, rate: np.ndarray, theta: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the counts add to `start_sums` of zeros: (gene, kind) each."""
-    weight = np.empty((rate.size, bounds.shape[1] - 1))
-    response = np.empty((rate.size, bounds.shape[1] - 1))
-    for g in range(rate.size):
-        for k in range(weight.shape[1]):
-            total, weighted = 0.0, 0.0
-            for i in range(bounds[g, k], bounds[g, k + 1]):
-                w, wz = start_terms(values[i], s[i], rate[g], theta[g])
-                w0, wz0 = start_terms(0.0, s[i], rate[g], theta[g])
-                total += w - w0
-                weighted += wz - wz0
-            weight[g, k] = total
-            response[g, k] = weighted
-    return weight, response
-
-
-@compiled
 def deviance_differences(
     values: np.ndarray, s: np.ndarray, bounds: np.ndarray, m: np.ndarray, theta: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """What the counts add to the deviance of zeros: (active,)."""
     deviance = np.empty(rows.size)
-    of_count = np.zeros(TABLED_COUNTS)
     for a in range(rows.size):
         total = 0.0
-        for y in range(1, TABLED_COUNTS):
-            of_count[y] = deviance_of_count(float(y), theta[a])
         for k in range(m.shape[1]):
+            rate = m[a, k]
             for i in range(bounds[rows[a], k], bounds[rows[a], k + 1]):
-                y, mu = values[i], m[a, k] * s[i]
-                if y < TABLED_COUNTS and y == math.floor(y):
-                    total += of_count[int(y)] + deviance_of_mean(y, mu, theta[a])
-                else:
-                    total += unit_deviance(y, mu, theta[a]) - unit_deviance(0.0, mu, theta[a])
+                total += deviance_difference(values[i], rate * s[i], theta[a])
         deviance[a] = total
     return deviance
 

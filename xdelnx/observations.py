@@ -37,8 +37,8 @@ class Observations(Protocol):
     def scale_totals(self) -> Array:
         """Sum of the scale by kind: (1 or gene, kind)."""
 
-    def start(self, rate: Array, theta: Array) -> Any:
-        """Weights and weighted responses of a least-squares step from the data: (gene, kind) each."""
+    def weight_totals(self) -> Array:
+        """How many samples each kind has: (1 or gene, kind)."""
 
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information by kind: (active, kind) each."""
@@ -101,9 +101,9 @@ class DenseObservations:
         """Sum of the scale by kind."""
         return self.backend.kernel("kind_totals")(self.scale, self.starts)
 
-    def start(self, rate: Array, theta: Array) -> Any:
-        """First least-squares step."""
-        return self._sums("start_sums", rate, theta)
+    def weight_totals(self) -> Array:
+        """How many samples each kind has."""
+        return self.backend.kernel("kind_totals")(self.weights, self.starts)
 
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information."""
@@ -146,8 +146,8 @@ class NonZeroObservations:
         Non-zero counts and their samples' scale, flat, by gene and kind.
     bounds
         (gene, kind + 1): where each gene's kinds begin.
-    kind_scale
-        (1, kind): sum of the scale over all samples of a kind.
+    kind_scale, kind_sizes
+        (1, kind): sum of the scale over all samples of a kind, and how many they are.
     n_samples
         Number of samples.
     """
@@ -158,6 +158,7 @@ class NonZeroObservations:
     scale: Array
     bounds: Array
     kind_scale: Array
+    kind_sizes: Array
     n_samples: int
 
     def _differences(self, name: str, *arguments: Array) -> Any:
@@ -182,9 +183,9 @@ class NonZeroObservations:
         """Sum of the scale by kind."""
         return self.kind_scale
 
-    def start(self, rate: Array, theta: Array) -> Any:
-        """First least-squares step."""
-        return _added(self.zeros.start(rate, theta), self._differences("start_differences", rate, theta))
+    def weight_totals(self) -> Array:
+        """How many samples each kind has."""
+        return self.kind_sizes
 
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information."""

@@ -114,7 +114,7 @@ def _nonzero_tiles(
     backend, layout, zeros = backend, layout, block.scale.zeros
     nodes = backend.asarray(zeros.scale[None, :]), backend.asarray(zeros.weights[None, :]), zeros.starts
     dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
-    kind_scale = backend.asarray(block.scale.kind_totals[None, :])
+    kinds = backend.asarray(block.scale.kind_totals[None, :]), backend.asarray(layout.sizes[None, :])
     cost = np.cumsum(non_zero + zeros.scale.size)
     for part in np.split(
         np.arange(genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
@@ -123,9 +123,7 @@ def _nonzero_tiles(
             continue
         ends = np.concatenate([[0], np.cumsum(non_zero[part])])
         values, scale, bounds = _gathered(backend, layout, block, genes[part], ends)
-        observations = NonZeroObservations(
-            backend, dense, values, scale, bounds, kind_scale, layout.order.size
-        )
+        observations = NonZeroObservations(backend, dense, values, scale, bounds, *kinds, layout.order.size)
         yield Tile(genes[part], observations)
 
 
