@@ -36,6 +36,7 @@ FLOORS = {
     "grouping": 21,
     "expression": 21,
     "ranks": 21,
+    "robust_prior": 21,
     "scaling": 21,
     "glm": 21,
     "dispersion": 22,

@@ -423,6 +423,13 @@ TABLE = {
     "ridge, switch": (fit(ridge=True), TypeError, "received True"),
     "ridge, infinite": (fit(ridge=np.inf), ValueError, "received inf"),
     "shrinkage, word": (fit(shrinkage="no"), TypeError, "shrinkage is True or False, received 'no'"),
+    "robust, number": (fit(robust=1), TypeError, "robust is True or False, received 1"),
+    "robust, no prior": (fit(robust=True, shrinkage=False), ValueError, "and shrinkage=False has none"),
+    "robust, one overdispersion": (
+        fit(robust=True, overdispersion="global"),
+        ValueError,
+        "one overdispersion for all leaves none; use overdispersion=True",
+    ),
     "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
     "device": (fit(device="gpu"), ValueError, "device='gpu' is not available; choose one of 'auto', 'cpu'"),
     "another option": (fit(offsets=3), TypeError, "unexpected keyword argument 'offsets'"),

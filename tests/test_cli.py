@@ -414,6 +414,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "overdispersion": True,
         "shrinkage": True,
         "cox_reid": True,
+        "robust": False,
         "ridge": 0.0,
         "adjust": "bh",
         "by": None,
@@ -432,7 +433,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
 
 def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
-        "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none "
+        "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
         "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
@@ -445,6 +446,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "overdispersion": 0.5,
         "shrinkage": False,
         "cox_reid": False,
+        "robust": True,
         "ridge": 2.0,
         "adjust": "holm",
         "by": "kind",

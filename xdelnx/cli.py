@@ -134,7 +134,18 @@ def _fit(args: argparse.Namespace) -> None:
     reference = dict(args.reference) if args.reference else None
     if args.table and not args.contrasts:
         _check_last_term(data, args, reference)
-    names = ("offset", "overdispersion", "shrinkage", "cox_reid", "ridge", "adjust", "by", "counts", "device")
+    names = (
+        "offset",
+        "overdispersion",
+        "shrinkage",
+        "cox_reid",
+        "robust",
+        "ridge",
+        "adjust",
+        "by",
+        "counts",
+        "device",
+    )
     with _job(args.scheduler, f"fitting {args.design} to {_size(data[args.counts])}"):
         result = fit(
             data,

@@ -20,7 +20,7 @@ from xdelnx.messages import counted, fail, listing
 from xdelnx.schema import GENE, SAMPLE, VARIABLES
 from xdelnx.steps import FitPlan, constrained, direction, make_penalty
 
-GENE_ARRAYS = ("theta", "beta", "deviance", "ql_dispersion_shrunken", "status")
+GENE_ARRAYS = ("theta", "beta", "deviance", "ql_dispersion_shrunken", "status", "df2")  # or numbers
 
 
 def make_plan(
@@ -114,7 +114,7 @@ class Reopened:
         by_sample, by_entry = self.offset
         table = replace(self.table, array=self.table.array[:, genes], genes=self.table.genes[genes])
         arrays = {
-            name: values[genes] if name in GENE_ARRAYS and values is not None else values
+            name: values[genes] if name in GENE_ARRAYS and np.ndim(values) else values
             for name, values in self.arrays.items()
         }
         offset = by_sample, None if by_entry is None else by_entry[:, genes]
@@ -137,7 +137,7 @@ def reopen(data: Any, fit: Any) -> Reopened:
     offset = fit["offset"] if options["offset"] == GIVEN else options["offset"]
     by_sample, by_entry, _ = inputs.as_offset(offset, table)
     sources = _sources(options).items()
-    arrays = {name: fit[source].transpose(*VARIABLES[source].dims).data for name, source in sources}
+    arrays = {name: fit[source].transpose(*_dims(fit, source)).data for name, source in sources}
     arrays["whole"] = table.genes.size == fit.attrs.get("n_genes", table.genes.size)
     return Reopened(table, design_from_result(fit), options, (by_sample, by_entry), arrays)
 
@@ -197,6 +197,11 @@ def _check_same(table: Counts, fit: xr.Dataset) -> None:
             f"the data has {counted(given.size, dim)} ({listing(given, 2)}) and the fit {counted(fitted.size, dim)} "
             f"({listing(fitted, 2)}); test with the counts the fit was made from"
         )
+
+
+def _dims(fit: xr.Dataset, name: str) -> tuple[Any, ...]:
+    """Dimensions of a variable by the schema; of one that may be by gene or a number, as they are."""
+    return fit[name].dims if VARIABLES[name].by_gene else VARIABLES[name].dims
 
 
 def _sources(options: dict[str, Any]) -> dict[str, str]:

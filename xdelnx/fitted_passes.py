@@ -69,7 +69,7 @@ def _test_finish(
     if not _same_totals(seen.totals, fitted["library_size"], whole=bool(fitted["whole"])):
         fail("these are not the counts the fit was made from: the samples have other totals; test with those")
     reduced = gathered.joined([arrays for _, arrays in parts])
-    shrunken, df2 = fitted.get("ql_dispersion_shrunken"), float(fitted["df2"])
+    shrunken, df2 = fitted.get("ql_dispersion_shrunken"), np.asarray(fitted["df2"])
     statistics = gathered.contrast_statistics(
         contrasts,
         fitted["beta"],

@@ -21,6 +21,7 @@ from xdelnx.gathered import AcrossGenes
 from xdelnx.groupwise import fit_by_group
 from xdelnx.inputs import Counts
 from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset
+from xdelnx.messages import fail
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.sizing import choose_factors
 from xdelnx.stores import zarr_safe
@@ -38,6 +39,7 @@ def fit(
     overdispersion: Any = True,
     shrinkage: bool = True,
     cox_reid: bool = True,
+    robust: bool = False,
     ridge: float = 0.0,
     adjust: str = "bh",
     by: str | None = None,
@@ -75,6 +77,10 @@ def fit(
         own overdispersion and the test is a likelihood-ratio test.
     cox_reid
         Adjust the overdispersion for the degrees of freedom of the coefficients.
+    robust
+        Estimate the prior without the genes whose dispersion is far out, and shrink those less: ``prior_df``
+        and ``df2`` are then by gene. Hypervariable genes keep their own dispersion, and the others, which
+        these no longer bend, gain power.
     ridge
         Penalty ``samples * ridge^2 * sum(beta^2)`` added to the deviance; an intercept is not penalised.
     adjust
@@ -107,7 +113,8 @@ def fit(
 
     References
     ----------
-    Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004.
+    Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004; Phipson et al. 2016,
+    doi:10.1214/16-AOAS920, for ``robust``.
 
     Examples
     --------
@@ -145,7 +152,9 @@ def fit(
         residual_df=len(table.samples) - len(model.names),
         shrinkage=shrinkage,
         single=not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)),
+        robust=inputs.as_flag(robust, "robust"),
     )
+    _check_robust(options)
     result = passes.fit(
         gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle
     )
@@ -161,6 +170,7 @@ def fit(
         "overdispersion": inputs.recorded(overdispersion),
         "shrinkage": shrinkage,
         "cox_reid": cox_reid,
+        "robust": options.robust,
         "ridge": float(ridge),
         "adjust": adjust,
         "counts": counts,
@@ -168,6 +178,17 @@ def fit(
     dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
     notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge)
     return with_adjusted(zarr_safe(_annotated(dataset, notes)), adjust)
+
+
+def _check_robust(options: AcrossGenes) -> None:
+    """Raise ValueError where there is no prior that outliers could bend."""
+    if options.robust and not options.shrinkage:
+        fail("robust=True is about the prior that dispersions are shrunken to, and shrinkage=False has none")
+    if options.robust and options.single:
+        fail(
+            "robust=True sets apart the genes whose overdispersion is far from that of others, and one "
+            "overdispersion for all leaves none; use overdispersion=True, or leave robust out"
+        )
 
 
 def _annotated(dataset: xr.Dataset, notes: Mapping[str, str]) -> xr.Dataset:

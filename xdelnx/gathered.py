@@ -30,16 +30,24 @@ class AcrossGenes:
     Parameters
     ----------
     residual_df
-        Samples less coefficients.
+        Samples less coefficients, one number or (gene,).
     shrinkage
         Whether dispersions are shrunken to their trend and prior.
     single
         Whether the overdispersion is one number, which then is its own trend.
+    robust
+        Whether the prior has degrees of freedom (gene,), fewer for hypervariable genes.
     """
 
-    residual_df: float
+    residual_df: float | np.ndarray
     shrinkage: bool
     single: bool
+    robust: bool = False
+
+    @property
+    def by_gene(self) -> bool:
+        """Whether genes differ in the degrees of freedom of their tests."""
+        return self.shrinkage and (self.robust or np.ndim(self.residual_df) > 0)
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:
@@ -61,11 +69,12 @@ def across_genes(options: AcrossGenes, mean: np.ndarray, theta: np.ndarray) -> A
     -------
     dict
         ``dispersion``, ``theta`` (the final one); with shrinkage also ``dispersion_trend``,
-        ``ql_dispersion``, ``ql_prior``, ``ql_dispersion_shrunken`` (gene,) and ``prior_df`` ().
+        ``ql_dispersion``, ``ql_prior``, ``ql_dispersion_shrunken`` (gene,) and ``prior_df``, () or (gene,).
     """
     if not options.shrinkage:
         return {"dispersion": theta, "theta": theta}
-    result = shrink(mean, theta, options.residual_df, theta if options.single else None)
+    trend = theta if options.single else None
+    result = shrink(mean, theta, options.residual_df, trend, robust=options.robust)
     return {
         "dispersion": theta,
         "theta": result.trend,
@@ -77,9 +86,9 @@ def across_genes(options: AcrossGenes, mean: np.ndarray, theta: np.ndarray) -> A
     }
 
 
-def denominator_df(options: AcrossGenes, prior_df: np.ndarray | None) -> float:
-    """Degrees of freedom of the residual and the prior together; infinite without shrinkage."""
-    return np.inf if prior_df is None else options.residual_df + float(prior_df)
+def denominator_df(options: AcrossGenes, prior_df: np.ndarray | None) -> np.ndarray:
+    """Degrees of freedom of the residual and the prior together, () or (gene,); infinite without shrinkage."""
+    return np.array(np.inf if prior_df is None else options.residual_df + prior_df)
 
 
 def contrast_statistics(
@@ -89,7 +98,7 @@ def contrast_statistics(
     reduced_deviance: np.ndarray,
     contrast_variance: np.ndarray,
     ql_dispersion_shrunken: np.ndarray | None,
-    df2: float,
+    df2: np.ndarray,
     threshold: float = 0.0,
 ) -> Arrays:
     """Test every contrast.
@@ -106,7 +115,7 @@ def contrast_statistics(
     ql_dispersion_shrunken
         (gene,); None without shrinkage, where the test is a chi-squared one.
     df2
-        Degrees of freedom of the denominator.
+        () or (gene,) degrees of freedom of the denominator.
     threshold
         Natural log: test for effects above it, if above 0.
 

@@ -42,7 +42,8 @@ def fit_dataset(
     names += [*SHRINKAGE_VARIABLES, "prior_df"] if options.shrinkage else []
     names += ["status", "iterations", "df2"]
     names += [*TEST_VARIABLES] if questions else []
-    dataset = _variables(result, names, table, model, questions)
+    by_gene = ("prior_df", "df2") if options.by_gene else ()
+    dataset = _variables(result, names, table, model, questions, by_gene)
     dataset["residual_df"] = ((), float(options.residual_df))
     dataset["size_factor"] = ((SAMPLE,), _vector(factors, len(table.samples)))
     dataset["library_size"] = ((SAMPLE,), _vector(library_size, len(table.samples)))
@@ -60,14 +61,19 @@ def test_dataset(result: Any, table: Counts, questions: Sequence[Contrast], mode
 
 
 def _variables(
-    result: Any, names: Sequence[str], table: Counts, model: Design, questions: Sequence[Contrast]
+    result: Any,
+    names: Sequence[str],
+    table: Counts,
+    model: Design,
+    questions: Sequence[Contrast],
+    by_gene: Sequence[str] = (),
 ) -> xr.Dataset:
-    """Label the arrays of a result by the schema's dimensions."""
+    """Label the arrays of a result by the schema's dimensions; numbers that are ``by_gene`` here by the genes."""
     sizes = {GENE: table.genes.size, COEFFICIENT: len(model.names), CONTRAST: len(questions)}
     types = {"status": np.int8, "iterations": np.int64}
     variables: dict[str, tuple[tuple[str, ...], Any]] = {}
     for name in names:
-        dims = VARIABLES[name].dims
+        dims = (GENE,) if name in by_gene else VARIABLES[name].dims
         shape = tuple(sizes[dim] for dim in dims)
         variables[name] = (dims, blocks.pick(result, name, shape, types.get(name, np.float64)))
     coords: dict[str, Any] = {

@@ -281,6 +281,12 @@ def _add_model(add: argparse.ArgumentParser) -> None:
         help="correct the overdispersion for the number of coefficients (default: yes)",
     )
     add.add_argument(
+        "--robust",
+        action=yes_no,
+        default=False,
+        help="keep genes of extreme variance from bending what others are shrunken to (default: no)",
+    )
+    add.add_argument(
         "--ridge",
         type=float,
         metavar="X",

@@ -299,4 +299,4 @@ def _finish(
         df2,
     )
     middle = {name: values for name, values in middle.items() if name != "theta"}
-    return result | middle | statistics | {"standard_error": np.sqrt(variance), "df2": np.array(df2)}
+    return result | middle | statistics | {"standard_error": np.sqrt(variance), "df2": df2}

@@ -28,11 +28,15 @@ LARGEST_LOG2FC = 10.0  # larger ones, as of a group without a count, are clipped
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of a result: its dimensions, what it is, and on which scale."""
+    """One variable of a result: its dimensions, what it is, and on which scale.
+
+    One that is ``by_gene`` is a number, or differs between genes under some options.
+    """
 
     dims: tuple[str, ...]
     long_name: str
     units: str = "1"
+    by_gene: bool = False
 
 
 _SCALED = "scaled by the shrunken quasi-likelihood dispersion (by 1 without shrinkage)"
@@ -48,8 +52,8 @@ VARIABLES: dict[str, Variable] = {
     "ql_dispersion": Variable((GENE,), "quasi-likelihood dispersion of the gene"),
     "ql_prior": Variable((GENE,), "prior of the quasi-likelihood dispersion at the gene's mean"),
     "ql_dispersion_shrunken": Variable((GENE,), "quasi-likelihood dispersion shrunken to its prior"),
-    "prior_df": Variable((), "degrees of freedom of the quasi-likelihood prior"),
-    "residual_df": Variable((), "residual degrees of freedom, samples - coefficients"),
+    "prior_df": Variable((), "degrees of freedom of the quasi-likelihood prior", by_gene=True),
+    "residual_df": Variable((), "residual degrees of freedom, samples - coefficients", by_gene=True),
     "status": Variable((GENE,), "how the fit of the gene ended"),
     "iterations": Variable((GENE,), "coefficient updates of the gene, over both fits"),
     "library_size": Variable((SAMPLE,), "sum of the counts of the sample"),
@@ -71,7 +75,7 @@ VARIABLES: dict[str, Variable] = {
     "pval": Variable((CONTRAST, GENE), "p-value"),
     "padj": Variable((CONTRAST, GENE), "p-value adjusted for multiple testing"),
     "df1": Variable((CONTRAST,), "degrees of freedom of the test, numerator"),
-    "df2": Variable((), "degrees of freedom of the test, denominator (infinite: chi-squared)"),
+    "df2": Variable((), "degrees of freedom of the test, denominator (infinite: chi-squared)", by_gene=True),
     "contrast_weight": Variable(
         (CONTRAST, RESTRICTION, COEFFICIENT), "weights of the coefficients in the contrast (NaN: no such row)"
     ),

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import betaln, digamma, gammaln, polygamma
 
 from xdelnx.kernels import compiled
+from xdelnx.robust_prior import FEWEST_GENES, outlier_df, robust_scale
 
 EXACT_GENES = 50_000  # the sliding median is exact up to here,
 CENTRES = 10_000  # and interpolated between this many centres beyond
@@ -24,17 +25,22 @@ MAX_ITERATIONS = 200
 
 @dataclass(frozen=True)
 class Shrinkage:
-    """Outcome of the step across genes; vectors are (gene,)."""
+    """Outcome of the step across genes; vectors are (gene,). A robust prior's degrees of freedom are one, too."""
 
     trend: np.ndarray
     ql_dispersion: np.ndarray
     ql_prior: np.ndarray
     ql_dispersion_shrunken: np.ndarray
-    prior_df: float
+    prior_df: float | np.ndarray
 
 
 def shrink(
-    mean: np.ndarray, theta: np.ndarray, residual_df: float, trend: np.ndarray | None = None
+    mean: np.ndarray,
+    theta: np.ndarray,
+    residual_df: float | np.ndarray,
+    trend: np.ndarray | None = None,
+    *,
+    robust: bool = False,
 ) -> Shrinkage:
     """Trend, quasi-likelihood dispersions, their prior, and the shrunken dispersions.
 
@@ -45,28 +51,38 @@ def shrink(
     theta
         (gene,) overdispersion; a gene with NaN takes no part and gets NaN throughout.
     residual_df
-        Samples less coefficients.
+        Samples less coefficients, one number or (gene,).
     trend
         (gene,) overdispersion trend where it is given; estimated otherwise.
+    robust
+        Whether the prior is not to be bent by outliers, which get degrees of freedom of their own.
     """
     part = np.isfinite(mean) & np.isfinite(theta)
-    full = np.full(mean.shape, np.nan)
     m, t = mean[part], theta[part]
     at = local_median(m, t) if trend is None else trend[part]
     q = (1.0 + m * t) / (1.0 + m * at)
-    prior, prior_df = fit_prior(m, q, residual_df)
-    values = at, q, prior, squeeze(q, residual_df, prior, prior_df)
-    vectors = [full.copy() for _ in values]
-    for vector, value in zip(vectors, values, strict=True):
-        vector[part] = value
-    return Shrinkage(vectors[0], vectors[1], vectors[2], vectors[3], prior_df)
+    d = residual_df[part] if isinstance(residual_df, np.ndarray) and residual_df.ndim else residual_df
+    prior, prior_df = fit_prior(m, q, d, robust=robust)
+    values = at, q, prior, squeeze(q, d, prior, prior_df)
+    vectors = [_put(part, value) for value in values]
+    by_gene = _put(part, prior_df) if isinstance(prior_df, np.ndarray) else prior_df
+    return Shrinkage(vectors[0], vectors[1], vectors[2], vectors[3], by_gene)
 
 
-def squeeze(q: np.ndarray, residual_df: float, prior: np.ndarray, prior_df: float) -> np.ndarray:
+def _put(part: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values of the genes that take part among all genes, NaN for the others: (gene,)."""
+    out = np.full(part.shape, np.nan)
+    out[part] = values
+    return out
+
+
+def squeeze(
+    q: np.ndarray, residual_df: float | np.ndarray, prior: np.ndarray, prior_df: float | np.ndarray
+) -> np.ndarray:
     """Posterior mean of the quasi-likelihood dispersion: ``(d0 s0^2 + d q) / (d0 + d)`` (Smyth 2004)."""
-    if np.isinf(prior_df):
-        return prior.copy()
-    return (prior_df * prior + residual_df * q) / (prior_df + residual_df)
+    infinite = np.isinf(prior_df)
+    finite = np.where(infinite, 1.0, prior_df)
+    return np.where(infinite, prior, (finite * prior + residual_df * q) / (finite + residual_df))
 
 
 # ---- trend -----------------------------------------------------------------------------------------------
@@ -167,24 +183,40 @@ def _weighted_medians(ranks: np.ndarray, weights: np.ndarray, first: np.ndarray)
 # ---- prior -----------------------------------------------------------------------------------------------
 
 
-def fit_prior(mean: np.ndarray, q: np.ndarray, residual_df: float) -> tuple[np.ndarray, float]:
+def fit_prior(
+    mean: np.ndarray, q: np.ndarray, residual_df: float | np.ndarray, *, robust: bool = False
+) -> tuple[np.ndarray, float | np.ndarray]:
     """Scale (gene,) and degrees of freedom of the prior, by maximum likelihood of ``q / s0^2 ~ F(d, d0)``.
 
     The logarithm of the scale is a natural cubic spline of log(mean) with inner knots at a third
     and two thirds of its range; a constant with fewer than 100 genes.
+
+    The robust one (`xdelnx.robust_prior`) has degrees of freedom (gene,). It is that of maximum likelihood
+    where this has more of them (there are no outliers, then, to speak of) and with fewer than ten genes.
     """
     if q.size == 0 or np.allclose(q, 1.0, rtol=0.0, atol=1e-12):
-        return np.ones_like(q), np.inf
+        return np.ones_like(q), np.full(q.shape, np.inf) if robust else np.inf
     part = mean > SMALLEST_MEAN
     x = np.log(np.where(part, mean, 1.0))
     basis = np.ones((q.size, 1))
     if part.sum() >= SPLINE_GENES and np.ptp(x[part]) > 0.0:
         knots = np.linspace(x[part].min(), x[part].max(), 4)
         basis = natural_spline(np.where(part, x, knots[0]), knots)
+    d = residual_df[part] if isinstance(residual_df, np.ndarray) else residual_df
     scaled, _ = np.linalg.qr(basis[part])
     to_basis = np.linalg.lstsq(basis[part], scaled, rcond=None)[0]
-    gamma, prior_df = _maximise(scaled * np.sqrt(part.sum()), q[part], residual_df)
-    return np.exp(basis @ (to_basis @ gamma) * np.sqrt(part.sum())), prior_df
+    gamma, prior_df = _maximise(scaled * np.sqrt(part.sum()), q[part], d)
+    scale = np.exp(basis @ (to_basis @ gamma) * np.sqrt(part.sum()))
+    if not robust:
+        return scale, prior_df
+    by_gene = np.full(q.shape, prior_df)
+    if part.sum() >= FEWEST_GENES:
+        log_scale, robust_df = robust_scale(basis[part], q[part], d)
+        if robust_df > prior_df:  # outliers only ever lower it
+            scale = np.exp(basis @ np.linalg.lstsq(basis[part], log_scale, rcond=None)[0])
+            by_gene[:] = robust_df
+        by_gene[part] = outlier_df(q[part] / scale[part], d, max(robust_df, prior_df))
+    return scale, by_gene
 
 
 def natural_spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
@@ -199,7 +231,7 @@ def natural_spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(z), z, *(tail(k) - last for k in range(t.size - 2))], axis=1)
 
 
-def prior_log_likelihood(q: np.ndarray, d: float, log_scale: np.ndarray, d0: float) -> float:
+def prior_log_likelihood(q: np.ndarray, d: float | np.ndarray, log_scale: np.ndarray, d0: float) -> float:
     """Log likelihood of ``q / exp(log_scale) ~ F(d, d0)``."""
     x = q * np.exp(-log_scale)
     if np.isinf(d0):  # d x ~ chi-squared on d degrees of freedom
@@ -214,7 +246,7 @@ def prior_log_likelihood(q: np.ndarray, d: float, log_scale: np.ndarray, d0: flo
     return float(np.sum(terms - log_scale))
 
 
-def _maximise(basis: np.ndarray, q: np.ndarray, d: float) -> tuple[np.ndarray, float]:
+def _maximise(basis: np.ndarray, q: np.ndarray, d: float | np.ndarray) -> tuple[np.ndarray, float]:
     """Newton's method on (spline coefficients, log d0); infinite d0 where the likelihood keeps rising."""
     level = np.linalg.lstsq(basis, np.full(q.size, np.median(np.log(q))), rcond=None)[0]
     point = np.append(level, np.log(10.0))
@@ -230,7 +262,7 @@ def _maximise(basis: np.ndarray, q: np.ndarray, d: float) -> tuple[np.ndarray, f
 
 
 def _line_search(
-    basis: np.ndarray, q: np.ndarray, d: float, point: np.ndarray, step: np.ndarray, value: float
+    basis: np.ndarray, q: np.ndarray, d: float | np.ndarray, point: np.ndarray, step: np.ndarray, value: float
 ) -> tuple[np.ndarray, float]:
     """Halve the step until the likelihood does not fall; stay where no step of any length helps.
 
@@ -247,15 +279,16 @@ def _line_search(
 
 
 def _finite_or_not(
-    basis: np.ndarray, q: np.ndarray, d: float, gamma: np.ndarray, d0: float, value: float
+    basis: np.ndarray, q: np.ndarray, d: float | np.ndarray, gamma: np.ndarray, d0: float, value: float
 ) -> tuple[np.ndarray, float]:
     """Compare with the limit of an infinite d0, a gamma regression of q on the basis."""
     if d0 < 1e3:
         return gamma, d0
     limit = gamma.copy()
+    weight = d / np.mean(d)
     for _ in range(MAX_ITERATIONS):
         x = q * np.exp(-(basis @ limit))
-        step = np.linalg.solve(basis.T @ (x[:, None] * basis), basis.T @ (x - 1.0))
+        step = np.linalg.solve(basis.T @ ((weight * x)[:, None] * basis), basis.T @ (weight * (x - 1.0)))
         limit = limit + step
         if np.abs(step).max() < 1e-12:
             break
@@ -273,7 +306,7 @@ def _ascent(basis: np.ndarray, gradient: np.ndarray, hessian: np.ndarray) -> np.
 
 
 def _derivatives(
-    basis: np.ndarray, q: np.ndarray, d: float, gamma: np.ndarray, d0: float
+    basis: np.ndarray, q: np.ndarray, d: float | np.ndarray, gamma: np.ndarray, d0: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient and Hessian of `prior_log_likelihood` in (spline coefficients, log d0)."""
     dx = d * q * np.exp(-(basis @ gamma))

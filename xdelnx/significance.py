@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
@@ -10,17 +13,29 @@ from xdelnx.schema import LARGEST_LOG2FC
 CONFIDENCE = 0.95  # of intervals
 
 
+Df = float | np.ndarray  # degrees of freedom of a denominator, one number or (gene,)
+
+
+def _by_df(df2: Df, finite: Callable[[Any], Any], limit: Callable[[], Any]) -> Any:
+    """Value of a distribution at ``df2``, and of its limit where that is infinite."""
+    infinite = np.isinf(df2)
+    if infinite.all():
+        return limit()
+    if not infinite.any():
+        return finite(df2)
+    return np.where(infinite, limit(), finite(np.where(infinite, 1.0, df2)))
+
+
 def quasi_likelihood_test(
-    deviance_drop: np.ndarray, df1: int, ql_dispersion_shrunken: np.ndarray, df2: float
+    deviance_drop: np.ndarray, df1: int, ql_dispersion_shrunken: np.ndarray, df2: Df
 ) -> tuple[np.ndarray, np.ndarray]:
     """F statistic and upper tail of F(df1, df2) of a drop in deviance (Lund et al. 2012).
 
     A deviance that falls by less than nothing did so by rounding and counts as no drop.
     """
     statistic = np.maximum(deviance_drop, 0.0) / df1 / ql_dispersion_shrunken
-    if np.isinf(df2):
-        return statistic, chdtrc(df1, df1 * statistic)
-    return statistic, fdtrc(df1, df2, statistic)
+    pval = _by_df(df2, lambda df: fdtrc(df1, df, statistic), lambda: chdtrc(df1, df1 * statistic))
+    return statistic, pval
 
 
 def likelihood_ratio_test(deviance_drop: np.ndarray, df1: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +49,7 @@ def threshold_test(
     threshold: float,
     drops: tuple[np.ndarray, np.ndarray],
     ql_dispersion_shrunken: np.ndarray | float,
-    df2: float,
+    df2: Df,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Test that an effect is no larger than a threshold, worst case (TREAT, McCarthy & Smyth 2009).
 
@@ -53,7 +68,7 @@ def threshold_test(
     ql_dispersion_shrunken
         (gene,), or 1 without shrinkage.
     df2
-        Degrees of freedom; infinite: normal tails.
+        Degrees of freedom, one number or (gene,); infinite: normal tails.
 
     Returns
     -------
@@ -68,9 +83,9 @@ def threshold_test(
     return np.where(outside | np.isnan(near), near, 0.0), pval
 
 
-def _upper_tail(t: np.ndarray, df2: float) -> np.ndarray:
+def _upper_tail(t: np.ndarray, df2: Df) -> np.ndarray:
     """Of Student's t, or the normal where ``df2`` is infinite."""
-    return ndtr(-t) if np.isinf(df2) else stdtr(df2, -t)
+    return _by_df(df2, lambda df: stdtr(df, -t), lambda: ndtr(-t))
 
 
 def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
@@ -95,9 +110,9 @@ def log2_fold_change(coef: np.ndarray) -> np.ndarray:
 
 
 def confidence_interval(
-    estimate: np.ndarray, standard_error: np.ndarray, df2: float
+    estimate: np.ndarray, standard_error: np.ndarray, df2: Df
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of 95 % by Student's t, or the normal where ``df2`` is infinite: lower and upper ends."""
     upper = 0.5 + 0.5 * CONFIDENCE
-    half = standard_error * (ndtri(upper) if np.isinf(df2) else stdtrit(df2, upper))
+    half = standard_error * _by_df(df2, lambda df: stdtrit(df, upper), lambda: ndtri(upper))
     return estimate - half, estimate + half
