@@ -63,24 +63,31 @@ def dense_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
 
 def nonzero_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     """Kernels that visit the non-zero counts alone: name -> (non-zeros, call)."""
+    from xdelnx import block_kernels
     from xdelnx import nonzero_kernels as kernels
 
     t = tile(max(int(20_000 * size), 50), 40, 0.05)
-    block = np.ascontiguousarray(t["y"].T.astype(np.uint16))
-    non_zero = kernels.nonzero_by_gene(block)
-    ends = np.concatenate([[0], np.cumsum(non_zero)])
-    order = np.arange(block.shape[0])
-    gather = block, np.arange(block.shape[1]), ends, order, t["starts"], t["scale"][0]
-    flat = kernels.gather_nonzero(*gather)
+    counts = np.ascontiguousarray(t["y"].T.astype(np.uint16))
+    block = counts.ravel(), counts.shape[1], *counts.shape
+    non_zero = block_kernels.nonzero_by_gene(*block)
+    last = int(non_zero.sum())
+    everyone = np.ones_like(non_zero)
+    order = np.arange(counts.shape[0])
+    compress = block[0], block[0], block[1], everyone, non_zero, order, t["starts"]
+    few, places, bounds = block_kernels.compress(*compress)
+    scales = few, places, t["scale"][0], 0, last
+    flat = *block_kernels.with_scales(*scales), bounds
     state = t["m"], t["theta"], t["rows"]
     calls: dict[str, Callable[[], Any]] = {
         "newton_differences": lambda: kernels.newton_differences(*flat, *state),
         "deviance_differences": lambda: kernels.deviance_differences(*flat, *state),
         "dispersion_differences": lambda: kernels.dispersion_differences(*flat, *state),
-        "gather_nonzero": lambda: kernels.gather_nonzero(*gather),
-        "nonzero_by_gene (an entry)": lambda: kernels.nonzero_by_gene(block),
+        "compress": lambda: block_kernels.compress(*compress),
+        "with_scales": lambda: block_kernels.with_scales(*scales),
+        "nonzero_by_gene (an entry)": lambda: block_kernels.nonzero_by_gene(*block),
+        "look_at_whole_numbers (an entry)": lambda: block_kernels.look_at_whole_numbers(*block),
     }
-    entries = dict.fromkeys(calls, int(ends[-1])) | {"nonzero_by_gene (an entry)": block.size}
+    entries = {name: counts.size if "an entry" in name else last for name in calls}
     return {name: (entries[name], call) for name, call in calls.items()}
 
 

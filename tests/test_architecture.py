@@ -27,6 +27,7 @@ FLOORS = {
     "kernels": 10,
     "linear_kernels": 11,
     "nonzero_kernels": 11,
+    "block_kernels": 11,
     "backend": 12,
     # algorithms, one file per step of the method
     "basis": 20,

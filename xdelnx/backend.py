@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from xdelnx import kernels, linear_kernels, nonzero_kernels
+from xdelnx import block_kernels, kernels, linear_kernels, nonzero_kernels
 
-_KERNELS = (kernels, nonzero_kernels, linear_kernels)
+_KERNELS = (kernels, nonzero_kernels, block_kernels, linear_kernels)
 
 
 class Backend:

@@ -34,6 +34,7 @@ from xdelnx.negative_binomial import (
 _FLAGS = {"reassoc", "contract", "nsz"}
 # A fitted mean below this is taken as this where the dispersion is estimated.
 SMALLEST_MEAN = 1e-6
+LANES = 16  # numbers that vector registers take together, in a loop that is unrolled
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,16 +62,41 @@ def kind_totals(x: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _expected(rates: np.ndarray, s: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
-    """Expected count of each sample from its kind's mean at scale 1.
+def _whole_registers(size: int) -> int:
+    """Return the next multiple of `LANES`: what is left over of a loop runs number by number, and slowly."""
+    return (size + LANES - 1) // LANES * LANES
 
-    With them in a row, expensive terms are summed over all samples at once, in vector registers even
-    where every sample is a kind of its own.
+
+@compiled
+def _in_a_row(
+    counts: np.ndarray,
+    weights: np.ndarray,
+    scale: np.ndarray,
+    rates: np.ndarray,
+    starts: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Put a gene's counts, weights and expected counts in the rows of ``out``.
+
+    So expensive terms are summed over all samples at once, in vector registers even where every sample is
+    a kind of its own. What is past the last sample has weight 0 and an expected count of 1.
     """
+    for i in range(counts.size):
+        out[0, i] = counts[i]
+        out[1, i] = weights[i]
     for k in range(rates.size):
         rate = rates[k]
         for i in range(starts[k], starts[k + 1]):
-            out[i] = rate * s[i]
+            out[2, i] = rate * scale[i]
+
+
+@compiled
+def _row_of_nothing(size: int) -> np.ndarray:
+    """Rows for `_in_a_row`, (3, samples)."""
+    out = np.zeros((3, _whole_registers(size)))
+    for i in range(out.shape[1]):
+        out[2, i] = 1.0
+    return out
 
 
 @compiled
@@ -132,11 +158,11 @@ def deviance_sums(
     rows: np.ndarray,
 ) -> np.ndarray:
     """Deviance of each active gene."""
-    deviance, mu = np.empty(rows.size), np.empty(y.shape[1])
+    deviance, row = np.empty(rows.size), _row_of_nothing(y.shape[1])
+    counts, v, mu = row[0], row[1], row[2]
     for a in range(rows.size):
         g, total = rows[a], 0.0
-        counts, v = y[_row(y, g)], weights[_row(weights, g)]
-        _expected(m[a], scale[_row(scale, g)], starts, mu)
+        _in_a_row(y[_row(y, g)], weights[_row(weights, g)], scale[_row(scale, g)], m[a], starts, row)
         for i in range(mu.size):
             total += v[i] * unit_deviance(counts[i], mu[i], theta[a])
         deviance[a] = total
@@ -157,12 +183,12 @@ def dispersion_mean_sums(
 
     ``w`` is the expected information; its derivatives in theta are ``-w^2`` and ``2 w^3``.
     """
-    derivatives, mu = np.empty((rows.size, 2)), np.empty(y.shape[1])
+    derivatives, row = np.empty((rows.size, 2)), _row_of_nothing(y.shape[1])
+    counts, v, mu = row[0], row[1], row[2]
     w1, w2, w3 = np.empty(m.shape), np.empty(m.shape), np.empty(m.shape)
     for a in range(rows.size):
         g, first, second = rows[a], 0.0, 0.0
-        counts, v = y[_row(y, g)], weights[_row(weights, g)]
-        _expected(m[a], scale[_row(scale, g)], starts, mu)
+        _in_a_row(y[_row(y, g)], weights[_row(weights, g)], scale[_row(scale, g)], m[a], starts, row)
         for i in range(mu.size):
             at = max(mu[i], SMALLEST_MEAN)
             f, h = dispersion_mean_part(at, theta[a])
@@ -192,11 +218,12 @@ def count_tails(values: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.nd
     """How many samples of each gene exceed j, for each j below `DIRECT_TERMS`, and the counts summed one by one.
 
     Gene g's counts are ``values[ends[g] : ends[g + 1]]``. Large counts are among the tails and, for
-    what they add beyond, among those summed one by one; fractions below `DIRECT_TERMS` only among the
+    what they add beyond, among those summed one by one, filled up with `DIRECT_TERMS`, which adds nothing, to
+    whole registers; fractions below `DIRECT_TERMS` only among the
     latter, after the large ones: ``singles[bounds[g, 0] : bounds[g, 1]]`` and ``singles[bounds[g, 1] : bounds[g, 2]]``.
     """
     tails = np.zeros((ends.size - 1, DIRECT_TERMS))
-    singles = np.empty(values.size)
+    singles = np.empty(values.size + LANES * (ends.size - 1))
     bounds = np.zeros((ends.size - 1, 3), dtype=np.int64)
     n = 0
     for g in range(ends.size - 1):
@@ -205,14 +232,17 @@ def count_tails(values: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.nd
         for i in range(ends[g], ends[g + 1]):
             value = values[i]
             if value >= DIRECT_TERMS:
-                tails[g, DIRECT_TERMS - 1] += 1.0
                 singles[n] = value
                 n += 1
             elif value != math.floor(value):
                 fractions += 1
             elif value > 0.0:
                 tails[g, int(value) - 1] += 1.0
-        bounds[g, 1] = n
+        tails[g, DIRECT_TERMS - 1] = n - bounds[g, 0]
+        bounds[g, 1] = bounds[g, 0] + _whole_registers(n - bounds[g, 0])
+        while n < bounds[g, 1]:
+            singles[n] = DIRECT_TERMS
+            n += 1
         for i in range(ends[g], ends[g + 1] if fractions else ends[g]):
             value = values[i]
             if value < DIRECT_TERMS and value != math.floor(value):

@@ -53,8 +53,19 @@ def entries(matrix: Any) -> np.ndarray:
 
 
 def sum_by_gene(matrix: Any, where: np.ndarray) -> np.ndarray:
-    """How many of the `entries` of each gene are marked: (gene,)."""
-    if not is_sparse(matrix):
-        return np.sum(where, axis=0)
+    """How many of the stored counts of each gene of a sparse matrix are marked: (gene,)."""
     before = np.concatenate([[0], np.cumsum(where)])
     return before[matrix.indptr[1:]] - before[matrix.indptr[:-1]]
+
+
+def flat_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
+    """Give an array (sample, gene) as one flat array, and how far in it one sample is from the next.
+
+    A part of a larger array, some of its columns, is not copied; what lies between is there, too.
+    """
+    n_samples, n_genes = array.shape
+    step, rest = divmod(array.strides[0], array.itemsize)
+    if array.strides[1] != array.itemsize or rest or step < n_genes:
+        array, step = np.ascontiguousarray(array), n_genes
+    size = (n_samples - 1) * step + n_genes if array.size else 0
+    return np.lib.stride_tricks.as_strided(array, (size,), (array.itemsize,), writeable=False), step

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from xdelnx.block_kernels import look_at_fractions, look_at_whole_numbers
 from xdelnx.errors import warn
-from xdelnx.matrices import as_matrix, entries, sum_by_gene
+from xdelnx.matrices import as_matrix, flat_rows, is_sparse, sum_by_gene
 from xdelnx.messages import counted, fail, listing
 
 LOG_VALUES_BELOW = 30.0  # logarithms of counts stay below this; counts of a gene that matters do not
@@ -44,14 +45,9 @@ def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
     """Survey a block (sample, gene), dense or sparse, with its per-entry offset (natural log) if it has one."""
     matrix = as_matrix(counts)
     n_samples, n_genes = matrix.shape
-    seen, whole = entries(matrix), matrix.dtype.kind in "iub"
+    totals, non_zero, negative, largest, not_finite, fractions = _look_at_counts(matrix)
+    expressed = non_zero > negative + not_finite
     none = np.zeros(n_genes, dtype=np.int64)
-    not_finite = none if whole else sum_by_gene(matrix, ~np.isfinite(seen))
-    negative = sum_by_gene(matrix, seen < 0) if matrix.dtype.kind != "u" else none
-    expressed = sum_by_gene(matrix, seen > 0) > 0
-    with np.errstate(invalid="ignore"):  # infinities of both signs; `checked` names them
-        totals = np.asarray(matrix.sum(axis=1, dtype=np.float64))
-    fractions = 0 if whole else int(np.sum(np.isfinite(seen) & (seen != np.floor(seen))))
     offset_scale = np.zeros(n_samples)
     bad_offset = large_offset = none
     if offset is not None:
@@ -64,13 +60,39 @@ def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
         expressed=expressed,
         negative=negative,
         not_finite=not_finite,
-        non_zero=int(np.count_nonzero(seen)),
-        fractions=fractions,
-        largest=float(seen.max()) if seen.size else 0.0,
+        non_zero=int(non_zero.sum()),
+        fractions=int(fractions),
+        largest=float(largest),
         offset_scale=offset_scale,
         bad_offset=bad_offset,
         large_offset=large_offset,
     )
+
+
+def _look_at_counts(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, np.ndarray, int]:
+    """Totals, non-zero and negative counts by gene, the largest, what is not finite by gene, fractions."""
+    whole = matrix.dtype.kind in "iub"
+    if is_sparse(matrix):
+        return _look_at_sparse(matrix, whole=whole)
+    rows = (*flat_rows(matrix), *matrix.shape)
+    if whole:
+        return *look_at_whole_numbers(*rows), np.zeros(matrix.shape[1], dtype=np.int64), 0
+    return look_at_fractions(*rows)
+
+
+def _look_at_sparse(
+    matrix: Any, *, whole: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, np.ndarray, int]:
+    seen, none = matrix.data, np.zeros(matrix.shape[1], dtype=np.int64)
+    with np.errstate(invalid="ignore"):  # infinities of both signs; `checked` names them
+        totals = np.asarray(matrix.sum(axis=1, dtype=np.float64))
+    negative = none if matrix.dtype.kind == "u" else sum_by_gene(matrix, seen < 0)
+    largest = float(seen.max()) if seen.size else 0.0
+    if whole:
+        return totals, np.diff(matrix.indptr), negative, largest, none, 0
+    not_finite = sum_by_gene(matrix, ~np.isfinite(seen))
+    fractions = int(np.sum(np.isfinite(seen) & (seen != np.floor(seen))))
+    return totals, np.diff(matrix.indptr), negative, largest, not_finite, fractions
 
 
 def join(surveys: Sequence[Survey]) -> Survey:

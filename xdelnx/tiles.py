@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xdelnx.backend import Backend
 from xdelnx.basis import Layout
-from xdelnx.matrices import as_dense, is_sparse
+from xdelnx.matrices import as_dense, flat_rows, is_sparse
 from xdelnx.observations import DenseObservations, NonZeroObservations, Observations
 from xdelnx.zeros import SampleScale
 
@@ -54,8 +54,6 @@ class Tile:
 
 def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
     """Cut the block into tiles that fit the cache; genes without a count are left out."""
-    if not is_sparse(block.counts):
-        block = replace(block, counts=np.ascontiguousarray(block.counts))
     non_zero = _non_zero(backend, block)
     sparse = _pays(non_zero, block)
     yield from _dense_tiles(backend, layout, block, np.flatnonzero((non_zero > 0) & ~sparse))
@@ -64,22 +62,11 @@ def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
         yield from _nonzero_tiles(backend, layout, block, genes, non_zero[genes])
 
 
-def dense_tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
-    """Cut the block into tiles whose every entry is visited, for results by sample; genes without a count are left out.
-
-    The entries of a tile are in the order of ``layout.order``: a result (gene, sample) goes to
-    ``out[layout.order]`` transposed.
-    """
-    if not is_sparse(block.counts):
-        block = replace(block, counts=np.ascontiguousarray(block.counts))
-    yield from _dense_tiles(backend, layout, block, np.flatnonzero(_non_zero(backend, block) > 0))
-
-
 def _non_zero(backend: Backend, block: Block) -> np.ndarray:
     """Non-zero counts of each gene."""
     if is_sparse(block.counts):
         return np.diff(block.counts.indptr)
-    return backend.kernel("nonzero_by_gene")(block.counts)
+    return backend.kernel("nonzero_by_gene")(*flat_rows(block.counts), *block.counts.shape)
 
 
 def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
@@ -100,40 +87,55 @@ def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarr
     shared = backend.asarray(block.scale.by_kind[None, :])
     for first in range(0, genes.size, width):
         part = genes[first : first + width]
-        y = np.ascontiguousarray(as_dense(block.counts[:, part])[order].T, dtype=np.float64)
+        y = _by_kind(backend, block.counts, part, order)
         scale = shared
         if block.offset is not None:
-            entries = np.exp(np.ascontiguousarray(block.offset[:, part][order].T, dtype=np.float64))
+            entries = np.exp(_by_kind(backend, block.offset, part, order))
             scale = backend.asarray(block.scale.by_kind[None, :] * entries)
         yield Tile(part, DenseObservations(backend, backend.asarray(y), scale, weights, starts))
+
+
+def _by_kind(backend: Backend, matrix: Any, genes: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Columns of a matrix (sample, gene) as rows, their samples by kind: (gene, sample), float64."""
+    if is_sparse(matrix):
+        matrix, genes = as_dense(matrix[:, genes]), np.arange(genes.size)
+    return backend.kernel("dense_rows")(*flat_rows(matrix), genes, order)
 
 
 def _nonzero_tiles(
     backend: Backend, layout: Layout, block: Block, genes: np.ndarray, non_zero: np.ndarray
 ) -> Iterator[Tile]:
-    backend, layout, zeros = backend, layout, block.scale.zeros
+    zeros, with_scales = block.scale.zeros, backend.kernel("with_scales")
     nodes = backend.asarray(zeros.scale[None, :]), backend.asarray(zeros.weights[None, :]), zeros.starts
     dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
     kinds = backend.asarray(block.scale.kind_totals[None, :]), backend.asarray(layout.sizes[None, :])
+    counts, places, bounds = _compressed(backend, layout, block.counts, genes, non_zero)
     cost = np.cumsum(non_zero + zeros.scale.size)
     for part in np.split(
         np.arange(genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
     ):
         if part.size == 0:
             continue
-        ends = np.concatenate([[0], np.cumsum(non_zero[part])])
-        values, scale, bounds = _gathered(backend, layout, block, genes[part], ends)
-        observations = NonZeroObservations(backend, dense, values, scale, bounds, *kinds, layout.order.size)
+        first, last = bounds[part[0], 0], bounds[part[-1], -1]
+        values, scale = with_scales(counts, places, block.scale.by_kind, first, last)
+        observations = NonZeroObservations(
+            backend, dense, values, scale, bounds[part] - first, *kinds, layout.order.size
+        )
         yield Tile(genes[part], observations)
 
 
-def _gathered(backend: Backend, layout: Layout, block: Block, genes: np.ndarray, ends: np.ndarray) -> Any:
-    """Flat non-zero counts of some genes by kind, with their scales and bounds."""
-    counts, layout, by_kind = block.counts, layout, block.scale.by_kind
-    if not is_sparse(counts):
-        gather = backend.kernel("gather_nonzero")
-        return gather(counts, genes, ends, layout.order, layout.starts, by_kind)
-    arrays = counts.data, counts.indices, counts.indptr
+def _compressed(
+    backend: Backend, layout: Layout, matrix: Any, genes: np.ndarray, non_zero: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Non-zero counts of some genes by kind, their samples' places in that order, and bounds."""
+    if not is_sparse(matrix):
+        flat, stride = flat_rows(matrix)
+        wanted, how_many = np.zeros((2, matrix.shape[1]), dtype=np.int64)
+        wanted[genes], how_many[genes] = 1, non_zero
+        bits = flat.view(f"u{flat.itemsize}")
+        return backend.kernel("compress")(flat, bits, stride, wanted, how_many, layout.order, layout.starts)
+    ends = np.concatenate([[0], np.cumsum(non_zero)])
+    arrays = matrix.data, matrix.indices, matrix.indptr
     place = np.empty_like(layout.order)
     place[layout.order] = np.arange(place.size)
-    return backend.kernel("order_nonzero")(*arrays, genes, ends, place, layout.starts, by_kind)
+    return backend.kernel("compress_columns")(*arrays, genes, ends, place, layout.starts)
