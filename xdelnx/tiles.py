@@ -52,6 +52,13 @@ class Tile:
     observations: Observations
 
 
+@dataclass(frozen=True)
+class DenseTile(Tile):
+    """A tile whose every entry is visited."""
+
+    observations: DenseObservations
+
+
 def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
     """Cut the block into tiles that fit the cache; genes without a count are left out."""
     non_zero = _non_zero(backend, block)
@@ -60,6 +67,14 @@ def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
     genes = np.flatnonzero((non_zero > 0) & sparse)
     if genes.size:
         yield from _nonzero_tiles(backend, layout, block, genes, non_zero[genes])
+
+
+def dense_tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[DenseTile]:
+    """Cut the block into tiles whose every entry is visited, for results by sample; genes without a count are left out.
+
+    The samples of a tile are in the order of ``layout.order``.
+    """
+    yield from _dense_tiles(backend, layout, block, np.flatnonzero(_non_zero(backend, block) > 0))
 
 
 def _non_zero(backend: Backend, block: Block) -> np.ndarray:
@@ -80,7 +95,7 @@ def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
     return nodes + non_zero < DENSE_BELOW * n_samples
 
 
-def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarray) -> Iterator[Tile]:
+def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarray) -> Iterator[DenseTile]:
     order, starts = layout.order, layout.starts
     width = max(TILE // order.size, SMALLEST_TILE)
     weights = backend.asarray(np.ones((1, order.size)))
@@ -92,7 +107,7 @@ def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarr
         if block.offset is not None:
             entries = np.exp(_by_kind(backend, block.offset, part, order))
             scale = backend.asarray(block.scale.by_kind[None, :] * entries)
-        yield Tile(part, DenseObservations(backend, backend.asarray(y), scale, weights, starts))
+        yield DenseTile(part, DenseObservations(backend, backend.asarray(y), scale, weights, starts))
 
 
 def _by_kind(backend: Backend, matrix: Any, genes: np.ndarray, order: np.ndarray) -> np.ndarray:
