@@ -39,6 +39,7 @@ FLOORS = {
     "ranks": 21,
     "robust_prior": 21,
     "scaling": 21,
+    "centring": 22,
     "glm": 21,
     "dispersion": 22,
     "influence": 22,

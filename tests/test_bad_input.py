@@ -292,6 +292,36 @@ TABLE = {
         "size_factors needs a number for each of the 8 samples; received an array of shape (7,)",
     ),
     "one factor": (fit(size_factors=1.0), ValueError, "each of the 8 samples; received one value"),
+    "invariant, no intercept": (
+        fit("~ 0 + age", size_factors="invariant"),
+        ValueError,
+        "size_factors='invariant' needs a design with an intercept, against which samples are compared; the coeff",
+    ),
+    "invariant, ridge": (
+        fit(size_factors="invariant", ridge=0.5),
+        ValueError,
+        "needs coefficients without a penalty, and ridge draws them to 0; leave out one",
+    ),
+    "invariant, few genes": (
+        fit(ds=DS.isel(gene=slice(0, 15)), size_factors="invariant"),
+        ValueError,
+        "compares the samples by at least 20 genes that have counts enough, and there are fewer; use 'normed_sum'",
+    ),
+    "invariant without a design": (
+        lambda: xd.size_factors(DS, method="invariant"),
+        ValueError,
+        "method='invariant' needs to know which samples are compared: pass design='~ condition', as to fit",
+    ),
+    "design without invariant": (
+        lambda: xd.size_factors(DS, method="tmm", design="~ condition"),
+        ValueError,
+        "method='tmm' does not look at the design; leave it out, or choose method='invariant'",
+    ),
+    "invariant for ranks": (
+        ranks("condition", size_factors="invariant"),
+        ValueError,
+        "size_factors='invariant' depends on a design: compute them with xdelnx.size_factors(data, method='inv",
+    ),
     "unknown method": (
         fit(size_factors="normed_sums"),
         ValueError,

@@ -8,6 +8,7 @@ import pytest
 
 from xdelnx import fit, simulate
 
+pytestmark = pytest.mark.filterwarnings("ignore:size_factors='normed_sum' disagree")  # they do, see below
 LEVELS = (0.001, 0.01, 0.05, 0.1, 0.5)
 
 
@@ -65,11 +66,11 @@ def rates():
         changed = data["is_de"].values
         return (called & ~changed).sum() / max(called.sum(), 1), (called & changed).sum() / changed.sum()
 
-    choices = ("normed_sum", "ratio", "size_factor_true")
+    choices = ("normed_sum", "ratio", "invariant", "size_factor_true")
     return {choice: np.array([one(seed, choice) for seed in range(8)]) for choice in choices}
 
 
-@pytest.mark.parametrize("size_factors", ["ratio", "size_factor_true"])
+@pytest.mark.parametrize("size_factors", ["ratio", "invariant", "size_factor_true"])
 def test_false_discovery_rate(rates, size_factors):
     """5 % asked for, less than 7 % seen: eight data sets, whose mean has a standard error of 0.009."""
     assert rates[size_factors][:, 0].mean() < 0.07

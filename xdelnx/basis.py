@@ -47,6 +47,10 @@ class Basis:
         """Number of parameters."""
         return self.rows.shape[1]
 
+    def parameters_of(self, by_kind: np.ndarray) -> np.ndarray:
+        """Parameters (parameter,) of a linear predictor (kind,) that the design spans."""
+        return np.linalg.lstsq(self.rows, by_kind, rcond=None)[0]
+
 
 @dataclass(frozen=True)
 class Layout:

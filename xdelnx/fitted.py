@@ -13,6 +13,7 @@ import xarray as xr
 
 from xdelnx import blocks, inputs, passes
 from xdelnx.basis import basis_of, layout_of
+from xdelnx.centring import Directions
 from xdelnx.contrasts import Contrast
 from xdelnx.design import Design, design_from_result
 from xdelnx.inputs import GIVEN, Counts
@@ -31,6 +32,7 @@ def make_plan(
     cox_reid: bool,
     device: str,
     threshold: float = 0.0,
+    centred: Directions | None = None,
 ) -> FitPlan:
     """Plan a fit of the design that also answers the questions.
 
@@ -55,6 +57,7 @@ def make_plan(
         directions=np.array([direction(basis, question.weights) for question in questions]).reshape(
             len(questions), basis.size
         ),
+        centred=centred,
         device=device,
     )
 

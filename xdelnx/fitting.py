@@ -6,6 +6,7 @@ Labels are taken off here and put back on here; everything between is arrays.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from xdelnx.inputs import Counts
 from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset
 from xdelnx.messages import fail
 from xdelnx.schema import GENE, SAMPLE, annotate
-from xdelnx.sizing import choose_factors
+from xdelnx.sizing import centred_by, choose_factors, first_choice, warned_of_imbalance
 from xdelnx.stores import zarr_safe
 from xdelnx.survey import with_warnings
 
@@ -62,7 +63,8 @@ def fit(
         What to test: ``"last"``, each coefficient of the formula's last term (and all of them jointly,
         if there are several); None, nothing; or whatever `test` takes.
     size_factors
-        ``"normed_sum"`` (library totals), ``"ratio"``, ``"poscounts"``, ``"tmm"``, each scaled to
+        ``"normed_sum"`` (library totals), ``"ratio"``, ``"poscounts"``, ``"tmm"``, ``"invariant"`` (library totals,
+        corrected by the genes that this design finds unchanged; see `size_factors`), each scaled to
         geometric mean 1; ``"none"`` or None; the name of a variable; or an array (sample,), used as
         given. Scale yours to geometric mean 1: on another scale the first, moment estimate of the
         overdispersion differs, and in its wake overdispersions and p-values do slightly.
@@ -134,16 +136,15 @@ def fit(
     questions = _questions(model, contrasts, table)
     dispersion = inputs.as_overdispersion(overdispersion, table)
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
-    plan = make_plan(
-        model, questions, ridge=inputs.as_amount(ridge, "ridge"), cox_reid=cox_reid, device=device
-    )
+    centred = centred_by(size_factors, model, inputs.as_amount(ridge, "ridge"))
+    plan = make_plan(model, questions, ridge=ridge, cox_reid=cox_reid, device=device, centred=centred)
     sample_offset, entry_offset, offset_name = inputs.as_offset(offset, table)
     gene_blocks = blocks.gene_blocks(table.array, entry_offset)
     settle = blocks.settled if compute else blocks.left_lazy
     seen = settle(passes.survey(gene_blocks, table.genes))
     call = blocks.called if compute else blocks.lazily
     seen = call(with_warnings, seen)
-    factors = settle(choose_factors(size_factors, table, gene_blocks, seen))
+    factors = settle(choose_factors(first_choice(size_factors), table, gene_blocks, seen))
     factors = call(passes.factors_with_warning, factors, seen, table.sample_names)
     scale = settle(
         blocks.lazily(passes.make_scale, factors, sample_offset, plan.layout, seen, entry_offset is not None)
@@ -158,6 +159,10 @@ def fit(
     result = passes.fit(
         gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle
     )
+    if centred:
+        factors = call(itemgetter("size_factor"), result)
+    elif dispersion.estimate and not ridge:  # otherwise errors are not what the counts say
+        result = call(warned_of_imbalance, result, questions, size_factors)
     dataset = fit_dataset(result, table, model, questions, options, factors, call(passes.library_size, seen))
     if offset is not None and offset_name is None:
         offset_name = inputs.GIVEN

@@ -301,7 +301,8 @@ def _add_size_factors(add: argparse.ArgumentParser) -> None:
         default="normed_sum",
         metavar="HOW",
         help="how samples of different depth are made comparable: normed_sum (by library size), "
-        "ratio, poscounts, tmm, none, or a column of the samples (default: %(default)s)",
+        "ratio, poscounts, tmm, none, or a column of the samples; for fit also invariant (library size, corrected by "
+        "the genes that do not change) (default: %(default)s)",
     )
 
 

@@ -18,9 +18,11 @@ from dask.delayed import Delayed
 from xdelnx import gathered, steps
 from xdelnx.basis import Layout
 from xdelnx.blocks import BLOCK_ENTRIES, Blocks, dense
+from xdelnx.centring import Directions, shift_of_kinds
 from xdelnx.matrices import as_matrix
 from xdelnx.messages import fail
 from xdelnx.scaling import (
+    UNUSABLE,
     log_ratios,
     median_factors,
     root_sums,
@@ -122,10 +124,13 @@ class Scale:
         Size factor times the exponential of a per-sample offset.
     mean
         Mean of the exponential of the whole offset over samples and genes.
+    factors
+        (sample,) size factors alone.
     """
 
     samples: SampleScale
     mean: float
+    factors: np.ndarray
 
     def block(self, counts: Any, offset: np.ndarray | None) -> Block:
         """Put the counts of a block (sample, gene), and their own offset, together with it."""
@@ -135,7 +140,7 @@ class Scale:
 def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
     """Scale of a fit that is there already; its mean is not needed again."""
     by_sample = _by_sample_scale(factors, sample_offset)
-    return Scale(sample_scale(by_sample[layout.order], layout.starts), mean=np.nan)
+    return Scale(sample_scale(by_sample[layout.order], layout.starts), np.nan, factors)
 
 
 def make_scale(
@@ -150,7 +155,7 @@ def make_scale(
     mean = np.mean(by_sample)
     if per_entry:
         mean = np.mean(by_sample * seen.offset_scale) / seen.expressed.sum()
-    return Scale(sample_scale(by_sample[layout.order], layout.starts), float(mean))
+    return Scale(sample_scale(by_sample[layout.order], layout.starts), float(mean), factors)
 
 
 def _by_sample_scale(factors: np.ndarray, sample_offset: np.ndarray | None) -> np.ndarray:
@@ -190,6 +195,26 @@ def fit(
     ``settle`` computes each step as it is made, so that no block outlives its pass, or leaves
     all of it in one graph.
     """
+    scale, firsts, middle = _first_pass(blocks, plan, scale, dispersion, options, settle)
+    constants = dask.delayed(plan, traverse=False), scale
+    theta = dask.delayed(_theta)(middle)
+    refits = [
+        dask.delayed(_refit_block)(*constants, *read, theta, (genes.start, genes.stop), first)
+        for read, genes, first in zip(blocks.read(after=theta), blocks.bounds, firsts, strict=True)
+    ]
+    result = dask.delayed(_finish)(options, middle, refits, list(contrasts))
+    return settle(result if plan.centred is None else dask.delayed(_with_factors)(result, scale))
+
+
+def _first_pass(
+    blocks: Blocks,
+    plan: steps.FitPlan,
+    scale: Any,
+    dispersion: Dispersion,
+    options: gathered.AcrossGenes,
+    settle: Callable[[Any], Any],
+) -> tuple[Any, list[Any], Any]:
+    """First fit of every gene and the step across genes; scale and start of the second pass, centred if planned so."""
     constants = dask.delayed(plan, traverse=False), scale
     firsts = settle(
         [
@@ -199,12 +224,57 @@ def fit(
     )
     shared = _global_theta(blocks, constants, firsts, settle) if dispersion.shared else None
     middle = settle(dask.delayed(_across)(options, firsts, shared))
-    theta = dask.delayed(_theta)(middle)
-    refits = [
-        dask.delayed(_refit_block)(*constants, *read, theta, (genes.start, genes.stop), first)
-        for read, genes, first in zip(blocks.read(after=theta), blocks.bounds, firsts, strict=True)
-    ]
-    return settle(dask.delayed(_finish)(options, middle, refits, list(contrasts)))
+    if plan.centred is not None:
+        moved = settle(
+            dask.delayed(_centre)(dask.delayed(plan.centred, traverse=False), *constants, firsts, middle)
+        )
+        scale = settle(dask.delayed(_first)(moved))
+        firsts = [dask.delayed(_moved_start)(first, moved) for first in firsts]
+    return scale, firsts, middle
+
+
+def centred_scale(
+    blocks: Blocks,
+    plan: steps.FitPlan,
+    scale: Scale,
+    dispersion: Dispersion,
+    options: gathered.AcrossGenes,
+    settle: Callable[[Any], Any],
+) -> Any:
+    """Scale with the size factors that a fit of this plan, which centres them, would use."""
+    return _first_pass(blocks, plan, scale, dispersion, options, settle)[0]
+
+
+def _centre(
+    directions: Directions,
+    plan: steps.FitPlan,
+    scale: Scale,
+    firsts: list[steps.Arrays],
+    middle: steps.Arrays,
+) -> tuple[Scale, np.ndarray]:
+    """Scale by size factors on which the genes that do not change are centred, and what that does to parameters."""
+    b, variance = (np.concatenate([first[name] for first in firsts]) for name in ("b", "direction_variance"))
+    shift = shift_of_kinds(directions, plan.layout, plan.basis, b, variance, middle)
+    change = np.repeat(shift, plan.layout.sizes)
+    usable = scale.factors[plan.layout.order] != UNUSABLE
+    level = np.mean(change[usable])
+    change = np.where(usable, np.exp(change - level), 1.0)
+    factors = scale.factors.copy()
+    factors[plan.layout.order] *= change
+    moved = Scale(sample_scale(scale.samples.by_kind * change, plan.layout.starts), scale.mean, factors)
+    return moved, plan.basis.parameters_of(shift - level)
+
+
+def _first(moved: tuple[Scale, np.ndarray]) -> Scale:
+    return moved[0]
+
+
+def _moved_start(first: steps.Arrays, moved: tuple[Scale, np.ndarray]) -> steps.Arrays:
+    return first | {"b": first["b"] - moved[1]}
+
+
+def _with_factors(result: steps.Arrays, scale: Scale) -> steps.Arrays:
+    return result | {"size_factor": scale.factors}
 
 
 def _theta(middle: steps.Arrays) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from xdelnx.backend import Backend, backend_on
 from xdelnx.basis import Basis, Layout, basis_of, complement
+from xdelnx.centring import Directions, direction_variance
 from xdelnx.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.glm import Coefficients, Model, Penalty, fit_coefficients, start_from_data, start_from_fit
 from xdelnx.observations import Observations
@@ -61,6 +62,8 @@ class FitPlan:
         Each contrast's design without it.
     directions
         (contrast, parameter): each contrast as a sum of the basis' parameters; NaN for a joint test.
+    centred
+        What the size factors are centred by, where they are.
     device
         Name of the backend.
     """
@@ -72,6 +75,7 @@ class FitPlan:
     penalty: Penalty | None = None
     reduced: tuple[Reduced, ...] = ()
     directions: np.ndarray | None = None
+    centred: Directions | None = None
     device: str = "cpu"
 
     @property
@@ -143,7 +147,8 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
     -------
     dict
         ``b`` (gene, parameter), ``mean``, ``theta``, ``iterations``, ``coefficients_converged``,
-        ``dispersion_converged`` (gene,).
+        ``dispersion_converged`` (gene,); with ``plan.centred`` also ``direction_variance``
+        (gene, direction).
     """
     model = Model(plan.backend, plan.basis, plan.penalty)
     parts = [
@@ -153,7 +158,7 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
         )
         for tile in tiles(plan.backend, plan.layout, block)
     ]
-    return _scatter(parts, block.n_genes) if parts else _empty_fit(block.n_genes, plan.basis.size)
+    return _scatter(parts, block.n_genes) if parts else _empty_fit(plan, block.n_genes)
 
 
 def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
@@ -177,14 +182,20 @@ def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None,
         iterations=found.iterations,
         coefficients_converged=found.converged,
         dispersion_converged=converged,
+        **(
+            direction_variance(plan.centred, plan.basis, model, observations, m, first)
+            if plan.centred
+            else {}
+        ),
     )
 
 
-def _empty_fit(n_genes: int, size: int) -> Arrays:
+def _empty_fit(plan: FitPlan, n_genes: int) -> Arrays:
     nan = np.full(n_genes, np.nan)
     no = np.zeros(n_genes, dtype=bool)
-    return {
-        "b": np.full((n_genes, size), np.nan),
+    directions = {} if plan.centred is None else {"direction_variance": len(plan.centred.weights)}
+    return {name: np.full((n_genes, size), np.nan) for name, size in directions.items()} | {
+        "b": np.full((n_genes, plan.basis.size), np.nan),
         "mean": nan,
         "theta": nan.copy(),
         "iterations": np.zeros(n_genes, dtype=np.int64),
