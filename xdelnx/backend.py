@@ -8,6 +8,7 @@ and the kernels by name; which library stands behind them is decided at the door
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,11 @@ import numpy as np
 from xdelnx import block_kernels, kernels, linear_kernels, nonzero_kernels
 
 _KERNELS = (kernels, nonzero_kernels, block_kernels, linear_kernels)
+
+
+@cache
+def _kernel(name: str) -> Callable[..., Any]:
+    return next(getattr(module, name) for module in _KERNELS if hasattr(module, name))
 
 
 class Backend:
@@ -35,7 +41,7 @@ class Backend:
 
     def kernel(self, name: str) -> Callable[..., Any]:
         """Return the kernel of that name for the arrays of this backend."""
-        return next(getattr(module, name) for module in _KERNELS if hasattr(module, name))
+        return _kernel(name)
 
     def asarray(self, values: Any) -> Any:
         """Float64 array of this backend."""

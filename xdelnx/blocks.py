@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import dask
 import dask.array as da
+import dask.local
+import dask.threaded
 import numpy as np
 from dask._task_spec import Task, TaskRef, convert_legacy_graph
 from dask.core import flatten
@@ -51,10 +53,19 @@ class Blocks:
         (sample, gene) Dask array, one chunk of samples.
     offset
         The same for the natural log of a per-entry scale, or None.
+    in_memory
+        Whether the counts are an array in memory and not read or computed with each pass.
     """
 
     counts: da.Array
     offset: da.Array | None = None
+    in_memory: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether what one pass makes of a block may wait in memory for the next: not on a cluster."""
+        local = dask.base.get_scheduler() in {None, dask.threaded.get, dask.local.get_sync}
+        return self.in_memory and local
 
     @property
     def bounds(self) -> list[slice]:
@@ -113,14 +124,25 @@ def gene_blocks(counts: Any, offset: Any = None) -> Blocks:
         widths = _merged(counts.chunks[1], counts.shape[0])
     else:
         widths = _even(counts.shape[1], counts.shape[0])
-    return Blocks(_chunked(counts, widths), None if offset is None else _chunked(offset, widths))
+    offset = None if offset is None else _chunked(offset, widths)
+    return Blocks(_chunked(counts, widths), offset, in_memory=not isinstance(counts, da.Array))
 
 
 def _chunked(array: Any, widths: tuple[int, ...]) -> da.Array:
     chunks = (array.shape[0], widths)
     if isinstance(array, da.Array):
         return array.rechunk(chunks, method="tasks")  # p2p would hold every block at a barrier
-    return da.from_array(array, chunks=chunks, name=False)
+    return da.from_array(_InMemory(array), chunks=chunks, name=False, asarray=False, meta=array[:0, :0])
+
+
+class _InMemory:
+    """An array in memory, of which Dask takes parts; of an ordinary array it would make a copy first."""
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.array[index]
 
 
 def _even(n_genes: int, n_samples: int) -> tuple[int, ...]:
@@ -174,6 +196,11 @@ def settled(value: Any) -> Any:
 def left_lazy(value: Any) -> Any:
     """Leave a step of the fit in the graph: the counterpart of `settled`."""
     return value
+
+
+def as_it_is(value: Any) -> Delayed:
+    """Give a value to tasks without a look through its parts for what is still to be computed."""
+    return value if isinstance(value, Delayed) else dask.delayed(value, traverse=False)
 
 
 def called(function: Callable[..., Any], *arguments: Any) -> Any:

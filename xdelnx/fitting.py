@@ -156,9 +156,8 @@ def fit(
         robust=inputs.as_flag(robust, "robust"),
     )
     _check_robust(options)
-    result = passes.fit(
-        gene_blocks, plan, scale, dispersion, options, [question.weights for question in questions], settle
-    )
+    weights = [question.weights for question in questions]
+    result = passes.fit(gene_blocks, plan, scale, dispersion, options, weights, settle, call)
     if centred:
         factors = call(itemgetter("size_factor"), result)
     elif dispersion.estimate and not ridge:  # otherwise errors are not what the counts say

@@ -17,7 +17,7 @@ from dask.delayed import Delayed
 
 from xdelnx import gathered, steps
 from xdelnx.basis import Layout
-from xdelnx.blocks import BLOCK_ENTRIES, Blocks, dense
+from xdelnx.blocks import BLOCK_ENTRIES, Blocks, as_it_is, dense
 from xdelnx.centring import Directions, shift_of_kinds
 from xdelnx.matrices import as_matrix
 from xdelnx.messages import fail
@@ -33,7 +33,7 @@ from xdelnx.scaling import (
     with_warning,
 )
 from xdelnx.survey import Survey, checked, join, look
-from xdelnx.tiles import Block
+from xdelnx.tiles import Block, compress
 from xdelnx.zeros import SampleScale, sample_scale
 
 
@@ -189,21 +189,30 @@ def fit(
     options: gathered.AcrossGenes,
     contrasts: Sequence[np.ndarray],
     settle: Callable[[Any], Any],
+    call: Callable[..., Any],
 ) -> Any:
     """Both passes and the step between them: a dict of result arrays by gene.
 
-    ``settle`` computes each step as it is made, so that no block outlives its pass, or leaves
-    all of it in one graph.
+    ``settle`` computes each pass as it is made, so that no block outlives it, and ``call`` what is between them;
+    or they leave all of it in one graph.
     """
-    scale, firsts, middle = _first_pass(blocks, plan, scale, dispersion, options, settle)
-    constants = dask.delayed(plan, traverse=False), scale
-    theta = dask.delayed(_theta)(middle)
-    refits = [
-        dask.delayed(_refit_block)(*constants, *read, theta, (genes.start, genes.stop), first)
-        for read, genes, first in zip(blocks.read(after=theta), blocks.bounds, firsts, strict=True)
-    ]
-    result = dask.delayed(_finish)(options, middle, refits, list(contrasts))
-    return settle(result if plan.centred is None else dask.delayed(_with_factors)(result, scale))
+    scale, firsts, middle = _first_pass(blocks, plan, scale, dispersion, options, settle, call)
+    theta = call(_theta, middle)
+    refits = settle(
+        [
+            dask.delayed(_refit_block)(
+                as_it_is(plan),
+                as_it_is(scale),
+                *read,
+                as_it_is(theta),
+                (genes.start, genes.stop),
+                as_it_is(first),
+            )
+            for read, genes, first in zip(blocks.read(after=theta), blocks.bounds, firsts, strict=True)
+        ]
+    )
+    result = call(_finish, options, middle, refits, list(contrasts))
+    return result if plan.centred is None else call(_with_factors, result, scale)
 
 
 def _first_pass(
@@ -213,23 +222,24 @@ def _first_pass(
     dispersion: Dispersion,
     options: gathered.AcrossGenes,
     settle: Callable[[Any], Any],
+    call: Callable[..., Any],
 ) -> tuple[Any, list[Any], Any]:
     """First fit of every gene and the step across genes; scale and start of the second pass, centred if planned so."""
-    constants = dask.delayed(plan, traverse=False), scale
+    constants = as_it_is(plan), as_it_is(scale)
     firsts = settle(
         [
-            dask.delayed(_fit_block)(*constants, *read, _part(dispersion.given, genes), dispersion.estimate)
+            dask.delayed(_fit_block)(
+                *constants, *read, _part(dispersion.given, genes), dispersion.estimate, blocks.kept
+            )
             for read, genes in zip(blocks.read(after=scale), blocks.bounds, strict=True)
         ]
     )
-    shared = _global_theta(blocks, constants, firsts, settle) if dispersion.shared else None
-    middle = settle(dask.delayed(_across)(options, firsts, shared))
+    shared = _global_theta(blocks, constants, firsts, settle, call) if dispersion.shared else None
+    middle = call(_across, options, firsts, shared)
     if plan.centred is not None:
-        moved = settle(
-            dask.delayed(_centre)(dask.delayed(plan.centred, traverse=False), *constants, firsts, middle)
-        )
-        scale = settle(dask.delayed(_first)(moved))
-        firsts = [dask.delayed(_moved_start)(first, moved) for first in firsts]
+        moved = call(_centre, plan.centred, plan, scale, firsts, middle)
+        scale = call(_first, moved)
+        firsts = [call(_moved_start, first, moved) for first in firsts]
     return scale, firsts, middle
 
 
@@ -240,9 +250,10 @@ def centred_scale(
     dispersion: Dispersion,
     options: gathered.AcrossGenes,
     settle: Callable[[Any], Any],
+    call: Callable[..., Any],
 ) -> Any:
     """Scale with the size factors that a fit of this plan, which centres them, would use."""
-    return _first_pass(blocks, plan, scale, dispersion, options, settle)[0]
+    return _first_pass(blocks, plan, scale, dispersion, options, settle, call)[0]
 
 
 def _centre(
@@ -269,7 +280,7 @@ def _first(moved: tuple[Scale, np.ndarray]) -> Scale:
     return moved[0]
 
 
-def _moved_start(first: steps.Arrays, moved: tuple[Scale, np.ndarray]) -> steps.Arrays:
+def _moved_start(first: dict[str, Any], moved: tuple[Scale, np.ndarray]) -> dict[str, Any]:
     return first | {"b": first["b"] - moved[1]}
 
 
@@ -295,25 +306,35 @@ def _fit_block(
     offset: np.ndarray | None,
     theta: np.ndarray | None,
     estimate: bool,  # noqa: FBT001 - Delayed passes it by position
-) -> steps.Arrays:
-    plan = replace(plan, mean_scale=scale.mean)
-    return steps.fit_step(plan, scale.block(counts, offset), theta, estimate=estimate)
+    keep: bool,  # noqa: FBT001
+) -> dict[str, Any]:
+    """First pass over a block; ``keep`` what it makes of the counts for the second, as they are in memory anyway."""
+    plan, block = replace(plan, mean_scale=scale.mean), scale.block(counts, offset)
+    if keep:
+        block = replace(block, compressed=compress(plan.backend, plan.layout, block))
+    return steps.fit_step(plan, block, theta, estimate=estimate) | {"compressed": block.compressed}
 
 
 def _global_theta(
-    blocks: Blocks, constants: tuple[Any, ...], firsts: list[Any], settle: Callable[[Any], Any]
-) -> Delayed:
+    blocks: Blocks,
+    constants: tuple[Any, ...],
+    firsts: list[Any],
+    settle: Callable[[Any], Any],
+    call: Callable[..., Any],
+) -> Any:
     """Two more passes: slopes of the summed likelihood on a grid, then between two of its points."""
 
-    def slopes(points: Any, after: Any) -> list[Delayed]:
-        return [
-            dask.delayed(_global_slopes)(*constants, *read, first["b"], points)
-            for read, first in zip(blocks.read(after=after), firsts, strict=True)
-        ]
+    def slopes(points: Any, after: Any) -> Any:
+        return settle(
+            [
+                dask.delayed(_global_slopes)(*constants, *read, first["b"], points)
+                for read, first in zip(blocks.read(after=after), firsts, strict=True)
+            ]
+        )
 
-    coarse = settle(slopes(gathered.GLOBAL_GRID, constants[1]))
-    nodes = settle(dask.delayed(gathered.nodes_for)(coarse))
-    return dask.delayed(gathered.global_theta)(nodes, coarse, slopes(nodes, nodes))
+    coarse = slopes(gathered.GLOBAL_GRID, constants[1])
+    nodes = call(gathered.nodes_for, coarse)
+    return call(gathered.global_theta, nodes, coarse, slopes(nodes, nodes))
 
 
 def _global_slopes(
@@ -329,7 +350,9 @@ def _global_slopes(
     return steps.global_score_step(plan, scale.block(counts, offset), b, points)
 
 
-def _across(options: gathered.AcrossGenes, firsts: list[steps.Arrays], shared: float | None) -> steps.Arrays:
+def _across(
+    options: gathered.AcrossGenes, firsts: list[dict[str, Any]], shared: float | None
+) -> steps.Arrays:
     mean = np.concatenate([first["mean"] for first in firsts])
     theta = np.concatenate([first["theta"] for first in firsts])
     if shared is not None:
@@ -344,9 +367,10 @@ def _refit_block(
     offset: np.ndarray | None,
     theta: np.ndarray,
     genes: tuple[int, int],
-    first: steps.Arrays,
+    first: dict[str, Any],
 ) -> steps.Arrays:
-    return steps.refit_step(plan, scale.block(counts, offset), theta[slice(*genes)], first)
+    block = replace(scale.block(counts, offset), compressed=first["compressed"])
+    return steps.refit_step(plan, block, theta[slice(*genes)], first)
 
 
 def _finish(

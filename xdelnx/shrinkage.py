@@ -17,6 +17,8 @@ from xdelnx.robust_prior import FEWEST_GENES, outlier_df, robust_scale
 
 EXACT_GENES = 50_000  # the sliding median is exact up to here,
 CENTRES = 10_000  # and interpolated between this many centres beyond
+WINDOWS_TOGETHER = 32  # whose medians are sought together
+HALF = 0.5 - 1e-12  # of the weight, less rounding
 SPLINE_GENES = 100  # fewer genes have a constant prior
 SMALLEST_MEAN = 1e-8  # genes below take no part in the prior's fit
 INFINITE_DF = 1e7  # prior degrees of freedom beyond this are infinite for every purpose
@@ -101,11 +103,13 @@ def local_median(mean: np.ndarray, theta: np.ndarray) -> np.ndarray:
         return theta.copy()
     rounded = _significant(mean, 10), _significant(theta, 10)
     order = np.lexsort(rounded[::-1])
-    values, ranks = np.unique(theta[order], return_inverse=True)
+    places = np.argsort(theta[order], kind="stable")
+    values, ranks = theta[order][places], np.empty(n, dtype=np.int64)
+    ranks[places] = np.arange(n)
     half = int(min(max(0.1 * n, 100.0), n) // 2)
     weights = _normal_weights(min(2 * half + 1, n))
     if 2 * half + 1 > n:
-        medians = np.full(n, values[_weighted_medians(ranks, weights, np.array([0]))[0]])
+        medians = np.full(n, values[_weighted_medians(ranks, places, weights, np.array([0]))[0]])
     else:
         last = n - weights.size
         first = (
@@ -113,7 +117,7 @@ def local_median(mean: np.ndarray, theta: np.ndarray) -> np.ndarray:
             if n <= EXACT_GENES
             else np.linspace(0, last, CENTRES).round().astype(np.int64)
         )
-        found = values[_weighted_medians(ranks, weights, first)]
+        found = values[_weighted_medians(ranks, places, weights, first)]
         medians = np.interp(np.arange(n) - half, first, found)
     trend = np.empty(n)
     trend[order] = _shared(medians, *(key[order] for key in rounded))
@@ -148,35 +152,68 @@ def _weight_up_to(ranks: np.ndarray, weights: np.ndarray, first: int, rank: int)
 
 
 @compiled
-def _weighted_medians(ranks: np.ndarray, weights: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Lower weighted median, as a rank, of the window that begins at each of ``first``.
+def _median_by_bisection(ranks: np.ndarray, weights: np.ndarray, first: int, guess: int, reach: int) -> int:
+    """Lower weighted median, as a rank, of the window that begins at ``first``; sought from a guess outwards."""
+    low, high = -1, ranks.size - 1  # the weight up to low is below a half, up to high it is not
+    step, probe = reach, guess
+    while high - low > 1:
+        if _weight_up_to(ranks, weights, first, probe) < HALF:
+            low = probe
+            probe = low + step
+        else:
+            high = probe
+            probe = high - step
+        step *= 2
+        if probe <= low or probe >= high:
+            probe = (low + high) // 2
+            step = (high - low) // 2 + 1
+    return high
 
-    Bisection over ranks, begun at the window before: the medians of neighbours are close.
+
+@compiled
+def _median_in_band(
+    ranks: np.ndarray, weights: np.ndarray, first: int, low: int, band: np.ndarray, n_band: int
+) -> int:
+    """Lower weighted median, as a rank, if it is that of a place in ``band`` (the ranks above ``low``); or -1."""
+    total = _weight_up_to(ranks, weights, first, low)
+    if total >= HALF:
+        return -1
+    for i in range(n_band):
+        j = band[i] - first
+        if 0 <= j < weights.size:
+            total += weights[j]
+            if total >= HALF:
+                return ranks[band[i]]
+    return -1
+
+
+@compiled
+def _weighted_medians(
+    ranks: np.ndarray, places: np.ndarray, weights: np.ndarray, first: np.ndarray
+) -> np.ndarray:
+    """Lower weighted median, as a rank, of the window that begins at each of ``first``, which ascend.
+
+    ``ranks`` (gene,) are a permutation and ``places`` its inverse. The medians of neighbours are close: some
+    windows are taken together, the medians of the outer ones are found by bisection, and for those between
+    the weight up to the lower of the two (and a margin) is summed once, the rest gene by gene.
     """
     out = np.empty(first.size, dtype=np.int64)
-    top = 0
-    for j in range(ranks.size):
-        top = ranks[j] if ranks[j] > top else top
-    half = 0.5 - 1e-12
-    guess, reach = top // 2, max(top // 4, 1)
-    for c in range(first.size):
-        low, high = -1, top  # the weight up to low is below a half, up to high it is not
-        step = reach
-        probe = guess
-        while high - low > 1:
-            if _weight_up_to(ranks, weights, first[c], probe) < half:
-                low = probe
-                probe = low + step
-            else:
-                high = probe
-                probe = high - step
-            step *= 2
-            if probe <= low or probe >= high:
-                probe = (low + high) // 2
-                step = (high - low) // 2 + 1
-        reach = max(2, abs(high - guess))
-        guess = high
-        out[c] = high
+    band = np.empty(ranks.size, dtype=np.int64)
+    margin = ranks.size // 100 + 2
+    begin = _median_by_bisection(ranks, weights, first[0], ranks.size // 2, ranks.size // 4 + 1)
+    for start in range(0, first.size, WINDOWS_TOGETHER):
+        last = min(start + WINDOWS_TOGETHER, first.size) - 1
+        end = _median_by_bisection(ranks, weights, first[last], begin, 2)
+        low, high = min(begin, end) - margin, max(begin, end) + margin
+        n_band = 0
+        for rank in range(max(low + 1, 0), min(high + 1, ranks.size)):
+            if first[start] <= places[rank] < first[last] + weights.size:
+                band[n_band] = places[rank]
+                n_band += 1
+        for c in range(start, last):
+            found = _median_in_band(ranks, weights, first[c], low, band, n_band)
+            out[c] = found if found >= 0 else _median_by_bisection(ranks, weights, first[c], begin, 2)
+        out[last] = begin = end
     return out
 
 

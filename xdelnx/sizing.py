@@ -97,7 +97,8 @@ def _corrected(factors: np.ndarray, table: Counts, design: Any, gene_blocks: Any
     )
     scale = passes.make_scale(factors, None, plan.layout, seen, per_entry=False)
     options = AcrossGenes(len(table.samples) - len(model.names), shrinkage=True, single=False)
-    found = passes.centred_scale(gene_blocks, plan, scale, passes.Dispersion(), options, blocks.settled)
+    how = blocks.settled, blocks.called
+    found = passes.centred_scale(gene_blocks, plan, scale, passes.Dispersion(), options, *how)
     return found.factors
 
 

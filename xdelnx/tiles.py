@@ -21,6 +21,30 @@ DENSE_BELOW = 0.8  # of the samples: a gene with more to visit than this share t
 
 
 @dataclass(frozen=True)
+class Compressed:
+    """The non-zero counts of the genes of a block for which it pays to visit these alone.
+
+    Parameters
+    ----------
+    dense
+        Genes with counts of which every entry is visited, as positions in the block.
+    genes, non_zero
+        The others, and how many counts they have.
+    counts, places
+        Flat, by gene and kind: the counts, and their samples' places in the order by kind.
+    bounds
+        (gene, kind + 1): where each gene's kinds begin.
+    """
+
+    dense: np.ndarray
+    genes: np.ndarray
+    non_zero: np.ndarray
+    counts: np.ndarray
+    places: np.ndarray
+    bounds: np.ndarray
+
+
+@dataclass(frozen=True)
 class Block:
     """Counts of some genes, as a task gets them.
 
@@ -32,11 +56,14 @@ class Block:
         Scale of the samples, by kind.
     offset
         (sample, gene) natural log of a further scale of each entry, or None.
+    compressed
+        What an earlier pass made of the counts, if it was kept.
     """
 
     counts: Any
     scale: SampleScale
     offset: np.ndarray | None = None
+    compressed: Compressed | None = None
 
     @property
     def n_genes(self) -> int:
@@ -61,12 +88,19 @@ class DenseTile(Tile):
 
 def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
     """Cut the block into tiles that fit the cache; genes without a count are left out."""
+    few = block.compressed or compress(backend, layout, block)
+    yield from _dense_tiles(backend, layout, block, few.dense)
+    if few.genes.size:
+        yield from _nonzero_tiles(backend, layout, block.scale, few)
+
+
+def compress(backend: Backend, layout: Layout, block: Block) -> Compressed:
+    """Decide which genes' zeros are not visited, and take their counts out."""
     non_zero = _non_zero(backend, block)
-    sparse = _pays(non_zero, block)
-    yield from _dense_tiles(backend, layout, block, np.flatnonzero((non_zero > 0) & ~sparse))
-    genes = np.flatnonzero((non_zero > 0) & sparse)
-    if genes.size:
-        yield from _nonzero_tiles(backend, layout, block, genes, non_zero[genes])
+    pays = _pays(non_zero, block)
+    genes = np.flatnonzero((non_zero > 0) & pays)
+    counts = _taken_out(backend, layout, block.counts, genes, non_zero[genes])
+    return Compressed(np.flatnonzero((non_zero > 0) & ~pays), genes, non_zero[genes], *counts)
 
 
 def dense_tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[DenseTile]:
@@ -117,29 +151,27 @@ def _by_kind(backend: Backend, matrix: Any, genes: np.ndarray, order: np.ndarray
     return backend.kernel("dense_rows")(*flat_rows(matrix), genes, order)
 
 
-def _nonzero_tiles(
-    backend: Backend, layout: Layout, block: Block, genes: np.ndarray, non_zero: np.ndarray
-) -> Iterator[Tile]:
-    zeros, with_scales = block.scale.zeros, backend.kernel("with_scales")
+def _nonzero_tiles(backend: Backend, layout: Layout, scale: SampleScale, few: Compressed) -> Iterator[Tile]:
+    zeros, with_scales = scale.zeros, backend.kernel("with_scales")
     nodes = backend.asarray(zeros.scale[None, :]), backend.asarray(zeros.weights[None, :]), zeros.starts
     dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
-    kinds = backend.asarray(block.scale.kind_totals[None, :]), backend.asarray(layout.sizes[None, :])
-    counts, places, bounds = _compressed(backend, layout, block.counts, genes, non_zero)
-    cost = np.cumsum(non_zero + zeros.scale.size)
+    kinds = backend.asarray(scale.kind_totals[None, :]), backend.asarray(layout.sizes[None, :])
+    cost = np.cumsum(few.non_zero + zeros.scale.size)
     for part in np.split(
-        np.arange(genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
+        np.arange(few.genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
     ):
         if part.size == 0:
             continue
-        first, last = bounds[part[0], 0], bounds[part[-1], -1]
-        values, scale = with_scales(counts, places, block.scale.by_kind, first, last)
+        first, last = few.bounds[part[0], 0], few.bounds[part[-1], -1]
+        values, of_values = with_scales(few.counts, few.places, scale.by_kind, first, last)
+        bounds = few.bounds[part] - first
         observations = NonZeroObservations(
-            backend, dense, values, scale, bounds[part] - first, *kinds, layout.order.size
+            backend, dense, values, of_values, bounds, *kinds, layout.order.size
         )
-        yield Tile(genes[part], observations)
+        yield Tile(few.genes[part], observations)
 
 
-def _compressed(
+def _taken_out(
     backend: Backend, layout: Layout, matrix: Any, genes: np.ndarray, non_zero: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Non-zero counts of some genes by kind, their samples' places in that order, and bounds."""
