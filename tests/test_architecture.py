@@ -51,6 +51,7 @@ FLOORS = {
     "tiles": 22,
     "steps": 23,
     "gathered": 24,
+    "outliers": 24,
     # labels; chunks and devices
     "checks": 40,
     "formulas": 40,
@@ -59,9 +60,11 @@ FLOORS = {
     "expressions": 43,
     "contrasts": 44,
     "blocks": 45,
+    "factor_passes": 46,
     "group_passes": 46,
     "passes": 46,
     "fitted_passes": 47,
+    "outlier_passes": 47,
     # verbs on Datasets
     "delimited": 50,
     "stores": 50,
@@ -75,6 +78,7 @@ FLOORS = {
     "aggregation": 54,
     "groupwise": 55,
     "sizing": 54,
+    "running": 55,
     "fitting": 56,
     "testing": 56,
     "inference": 54,

@@ -460,6 +460,17 @@ TABLE = {
         ValueError,
         "one overdispersion for all leaves none; use overdispersion=True",
     ),
+    "cooks, word": (
+        fit(cooks="drop"),
+        ValueError,
+        "cooks='drop' is unknown; choose None, 'flag' or 'replace'",
+    ),
+    "cooks, switch": (fit(cooks=True), ValueError, "cooks=True is unknown"),
+    "cooks, lost": (
+        lambda: xd.test(DS, xd.fit(DS, "~ 1", cooks="replace").drop_vars("replaced")),
+        ValueError,
+        "not a whole fit, it lacks replaced",
+    ),
     "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
     "device": (fit(device="gpu"), ValueError, "device='gpu' is not available; choose one of 'auto', 'cpu'"),
     "another option": (fit(offsets=3), TypeError, "unexpected keyword argument 'offsets'"),

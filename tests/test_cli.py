@@ -415,6 +415,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "shrinkage": True,
         "cox_reid": True,
         "robust": False,
+        "cooks": None,
         "ridge": 0.0,
         "adjust": "bh",
         "by": None,
@@ -434,7 +435,8 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
 def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
-        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu"
+        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu "
+        "--cooks flag"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -447,6 +449,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "shrinkage": False,
         "cox_reid": False,
         "robust": True,
+        "cooks": "flag",
         "ridge": 2.0,
         "adjust": "holm",
         "by": "kind",

@@ -20,6 +20,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdelnx.matrices import as_dense, as_matrix
 from xdelnx.messages import fail
+from xdelnx.outliers import replace_counts
 
 BLOCK_ENTRIES = 16_000_000  # counts of a block at most (64 MB of 32-bit counts), unless one gene has more
 BLOCKS = 8  # at least so many for data that is not chunked, to keep a few workers busy
@@ -55,11 +56,18 @@ class Blocks:
         The same for the natural log of a per-entry scale, or None.
     in_memory
         Whether the counts are an array in memory and not read or computed with each pass.
+    replaced
+        (gene, sample), lazy or not: which counts `xdelnx.outliers.replace_counts` replaces as they are
+        read; None for none.
+    scale
+        (sample,) scale for that, lazy or not.
     """
 
     counts: da.Array
     offset: da.Array | None = None
     in_memory: bool = False
+    replaced: Any = None
+    scale: Any = None
 
     @property
     def kept(self) -> bool:
@@ -85,7 +93,20 @@ class Blocks:
         """
         counts = _renamed_blocks(self.counts, after)
         offsets = [None] * len(counts) if self.offset is None else _renamed_blocks(self.offset, after)
-        return list(zip(counts, offsets, strict=True))
+        pairs = list(zip(counts, offsets, strict=True))
+        if self.replaced is None:
+            return pairs
+        mask, scale = dask.delayed(self.replaced), dask.delayed(self.scale)
+        return [
+            (dask.delayed(_replaced)(*pair, mask, (part.start, part.stop), scale), pair[1])
+            for pair, part in zip(pairs, self.bounds, strict=True)
+        ]
+
+
+def _replaced(
+    counts: Any, offset: np.ndarray | None, mask: np.ndarray, genes: tuple[int, int], scale: np.ndarray
+) -> Any:
+    return replace_counts(counts, offset, mask[slice(*genes)], scale)
 
 
 def _renamed_blocks(array: da.Array, after: Any) -> list[Delayed]:
@@ -223,3 +244,8 @@ def pick(result: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
 def vector(values: Delayed, size: int) -> da.Array:
     """Numbers (size,) that are computed later."""
     return da.from_delayed(values, (size,), np.float64)
+
+
+def mask(values: Any, shape: tuple[int, int]) -> Any:
+    """Booleans of that shape, as a Dask array where they are computed later."""
+    return da.from_delayed(values, shape, bool) if isinstance(values, Delayed) else values

@@ -140,6 +140,7 @@ def _fit(args: argparse.Namespace) -> None:
         "shrinkage",
         "cox_reid",
         "robust",
+        "cooks",
         "ridge",
         "adjust",
         "by",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdelnx import blocks, inputs, passes
+from xdelnx import blocks, factor_passes, inputs, passes
 from xdelnx.aggregation import group_samples
 from xdelnx.design import build_design
 from xdelnx.expression import least_counts, samples_needed, smallest_group
@@ -87,7 +87,7 @@ def filter_by_expression(
     gene_blocks = blocks.gene_blocks(table.array)
     seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
     factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen))
-    factors = blocks.called(passes.factors_with_warning, factors, seen, table.sample_names)
+    factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     keep = blocks.settled(
         genes_with_enough(gene_blocks, least_counts(factors, min_count), needed, min_total_count)
     )

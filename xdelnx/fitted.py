@@ -33,6 +33,7 @@ def make_plan(
     device: str,
     threshold: float = 0.0,
     centred: Directions | None = None,
+    cooks: str | None = None,
 ) -> FitPlan:
     """Plan a fit of the design that also answers the questions.
 
@@ -59,6 +60,7 @@ def make_plan(
         ),
         centred=centred,
         device=device,
+        cooks="flag" if cooks else "",
     )
 
 
@@ -89,6 +91,8 @@ class Reopened:
     arrays
         Results of the fit by name, lazy or not; ``theta`` is the overdispersion of its final pass,
         ``whole`` whether all genes of the fit are there.
+    replaced
+        (sample, gene): which counts the fit replaced; None for none.
     """
 
     table: Counts
@@ -96,6 +100,7 @@ class Reopened:
     options: dict[str, Any]
     offset: tuple[np.ndarray | None, Any]
     arrays: dict[str, Any]
+    replaced: Any = None
 
     def plan(self, questions: Sequence[Contrast], device: str, threshold: float = 0.0) -> FitPlan:
         """Plan of a pass that answers the questions."""
@@ -109,8 +114,12 @@ class Reopened:
         return blocks.lazily(passes.fitted_scale, self.arrays["size_factor"], self.offset[0], plan.layout)
 
     def blocks(self) -> blocks.Blocks:
-        """Counts in blocks of genes."""
-        return blocks.gene_blocks(self.table.array, self.offset[1])
+        """Counts in blocks of genes, with those replaced that the fit did."""
+        found = blocks.gene_blocks(self.table.array, self.offset[1])
+        if self.replaced is None:
+            return found
+        scale = blocks.lazily(passes.by_sample_scale, self.arrays["size_factor"], self.offset[0])
+        return replace(found, replaced=self.replaced.T, scale=scale)
 
     def take(self, genes: np.ndarray) -> Reopened:
         """Only the genes at these positions."""
@@ -121,7 +130,8 @@ class Reopened:
             for name, values in self.arrays.items()
         }
         offset = by_sample, None if by_entry is None else by_entry[:, genes]
-        return replace(self, table=table, arrays=arrays, offset=offset)
+        replaced = None if self.replaced is None else self.replaced[:, genes]
+        return replace(self, table=table, arrays=arrays, offset=offset, replaced=replaced)
 
 
 def reopen(data: Any, fit: Any) -> Reopened:
@@ -142,7 +152,8 @@ def reopen(data: Any, fit: Any) -> Reopened:
     sources = _sources(options).items()
     arrays = {name: fit[source].transpose(*_dims(fit, source)).data for name, source in sources}
     arrays["whole"] = table.genes.size == fit.attrs.get("n_genes", table.genes.size)
-    return Reopened(table, design_from_result(fit), options, (by_sample, by_entry), arrays)
+    replaced = fit["replaced"].transpose(SAMPLE, GENE).data if options.get("cooks") == "replace" else None
+    return Reopened(table, design_from_result(fit), options, (by_sample, by_entry), arrays, replaced)
 
 
 def options_of(fit: xr.Dataset) -> dict[str, Any]:
@@ -177,6 +188,7 @@ def _check_fit(fit: Any) -> None:
 
 def _check_whole(fit: xr.Dataset, options: dict[str, Any]) -> None:
     needed = [*_sources(options).values(), "design", *(["offset"] if options["offset"] == GIVEN else [])]
+    needed += ["replaced"] if options.get("cooks") == "replace" else []
     missing = [name for name in needed if name not in fit]
     if "by" in options:
         fail(

@@ -6,13 +6,12 @@ Labels are taken off here and put back on here; everything between is arrays.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xdelnx import blocks, inputs, passes
+from xdelnx import blocks, inputs
 from xdelnx.adjusting import with_adjusted
 from xdelnx.adjustment import check_method
 from xdelnx.contrasts import Contrast, resolve_contrasts
@@ -23,10 +22,13 @@ from xdelnx.groupwise import fit_by_group
 from xdelnx.inputs import Counts
 from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset
 from xdelnx.messages import fail
+from xdelnx.outliers import cutoff, warn_without_replicates
+from xdelnx.running import Job, run
 from xdelnx.schema import GENE, SAMPLE, annotate
-from xdelnx.sizing import centred_by, choose_factors, first_choice, warned_of_imbalance
+from xdelnx.sizing import centred_by
 from xdelnx.stores import zarr_safe
-from xdelnx.survey import with_warnings
+
+COOKS = ("flag", "replace")
 
 
 def fit(
@@ -41,6 +43,7 @@ def fit(
     shrinkage: bool = True,
     cox_reid: bool = True,
     robust: bool = False,
+    cooks: str | None = None,
     ridge: float = 0.0,
     adjust: str = "bh",
     by: str | None = None,
@@ -83,6 +86,12 @@ def fit(
         Estimate the prior without the genes whose dispersion is far out, and shrink those less: ``prior_df``
         and ``df2`` are then by gene. Hypervariable genes keep their own dispersion, and the others, which
         these no longer bend, gain power.
+    cooks
+        What to do about a count that is out of line with its replicates (Cook's distance above the 99 %
+        quantile of F, in a sample with at least 2 others of the same row of the design). ``"flag"``: the gene's
+        ``status`` says so, and ``max_cooks`` is there. ``"replace"``: in samples with at least 6 others, put the
+        trimmed mean of all samples in its place and fit again (``replaced`` says where; the counts are read
+        twice as often, ``library_size`` is that of what was fitted); other outliers are flagged.
     ridge
         Penalty ``samples * ridge^2 * sum(beta^2)`` added to the deviance; an intercept is not penalised.
     adjust
@@ -116,7 +125,7 @@ def fit(
     References
     ----------
     Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004; Phipson et al. 2016,
-    doi:10.1214/16-AOAS920, for ``robust``.
+    doi:10.1214/16-AOAS920, for ``robust``; Love et al. 2014, doi:10.1186/s13059-014-0550-8, for ``cooks``.
 
     Examples
     --------
@@ -136,19 +145,12 @@ def fit(
     questions = _questions(model, contrasts, table)
     dispersion = inputs.as_overdispersion(overdispersion, table)
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
-    centred = centred_by(size_factors, model, inputs.as_amount(ridge, "ridge"))
-    plan = make_plan(model, questions, ridge=ridge, cox_reid=cox_reid, device=device, centred=centred)
-    sample_offset, entry_offset, offset_name = inputs.as_offset(offset, table)
-    gene_blocks = blocks.gene_blocks(table.array, entry_offset)
-    settle = blocks.settled if compute else blocks.left_lazy
-    seen = settle(passes.survey(gene_blocks, table.genes))
-    call = blocks.called if compute else blocks.lazily
-    seen = call(with_warnings, seen)
-    factors = settle(choose_factors(first_choice(size_factors), table, gene_blocks, seen))
-    factors = call(passes.factors_with_warning, factors, seen, table.sample_names)
-    scale = settle(
-        blocks.lazily(passes.make_scale, factors, sample_offset, plan.layout, seen, entry_offset is not None)
+    ridge, cooks = inputs.as_amount(ridge, "ridge"), _check_cooks(cooks)
+    centred = centred_by(size_factors, model, ridge)
+    plan = make_plan(
+        model, questions, ridge=ridge, cox_reid=cox_reid, device=device, centred=centred, cooks=cooks
     )
+    by_sample, by_entry, offset_name = inputs.as_offset(offset, table)
     options = AcrossGenes(
         residual_df=len(table.samples) - len(model.names),
         shrinkage=shrinkage,
@@ -156,17 +158,18 @@ def fit(
         robust=inputs.as_flag(robust, "robust"),
     )
     _check_robust(options)
-    weights = [question.weights for question in questions]
-    result = passes.fit(gene_blocks, plan, scale, dispersion, options, weights, settle, call)
-    if centred:
-        factors = call(itemgetter("size_factor"), result)
-    elif dispersion.estimate and not ridge:  # otherwise errors are not what the counts say
-        result = call(warned_of_imbalance, result, questions, size_factors)
-    dataset = fit_dataset(result, table, model, questions, options, factors, call(passes.library_size, seen))
+    warn_without_replicates(plan.layout, cooks)
+    job = Job(table, plan, dispersion, options, questions, size_factors, (by_sample, by_entry))
+    done = run(job, replacing=cooks == "replace", compute=compute)
+    dataset = fit_dataset(
+        done.result, table, model, questions, options, done.factors, done.library_size, cooks
+    )
+    if done.replaced is not None:
+        dataset["replaced"] = (SAMPLE, GENE), blocks.mask(done.replaced, table.array.shape[::-1]).T
     if offset is not None and offset_name is None:
         offset_name = inputs.GIVEN
-        dims = (SAMPLE,) if entry_offset is None else (SAMPLE, GENE)
-        dataset["offset"] = (dims, sample_offset if entry_offset is None else entry_offset)
+        dims = (SAMPLE,) if by_entry is None else (SAMPLE, GENE)
+        dataset["offset"] = (dims, by_sample if by_entry is None else by_entry)
     asked = {
         "contrasts": contrasts_asked(contrasts),
         "size_factors": inputs.recorded("none" if size_factors is None else size_factors),
@@ -175,13 +178,22 @@ def fit(
         "shrinkage": shrinkage,
         "cox_reid": cox_reid,
         "robust": options.robust,
-        "ridge": float(ridge),
+        "cooks": cooks,
+        "ridge": ridge,
         "adjust": adjust,
         "counts": counts,
     }
     dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
     notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge)
+    notes["max_cooks"] = f"an outlier above {cutoff(plan.layout):.6g}"
     return with_adjusted(zarr_safe(_annotated(dataset, notes)), adjust)
+
+
+def _check_cooks(cooks: Any) -> str | None:
+    """Return what to do about outliers; raise ValueError if it is unknown."""
+    if cooks not in (None, *COOKS):
+        fail(f"cooks={cooks!r} is unknown; choose None, {' or '.join(map(repr, COOKS))}")
+    return cooks
 
 
 def _check_robust(options: AcrossGenes) -> None:

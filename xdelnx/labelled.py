@@ -36,11 +36,12 @@ def fit_dataset(
     options: AcrossGenes,
     factors: Any,
     library_size: Any,
+    cooks: str | None = None,
 ) -> xr.Dataset:
     """Label what `xdelnx.passes.fit` computes, together with the design and the size factors."""
     names = ["beta", "standard_error", "mean", "deviance", "dispersion"]
     names += [*SHRINKAGE_VARIABLES, "prior_df"] if options.shrinkage else []
-    names += ["status", "iterations", "df2"]
+    names += ["status", "iterations", "df2", *(["max_cooks"] if cooks else [])]
     names += [*TEST_VARIABLES] if questions else []
     by_gene = ("prior_df", "df2") if options.by_gene else ()
     dataset = _variables(result, names, table, model, questions, by_gene)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdelnx import blocks, inputs, passes
+from xdelnx import blocks, factor_passes, inputs, passes
 from xdelnx.adjusting import with_adjusted
 from xdelnx.adjustment import check_method
 from xdelnx.aggregation import Groups, group_samples
@@ -97,7 +97,7 @@ def rank_genes(
     gene_blocks = blocks.gene_blocks(table.array)
     seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
     factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen))
-    factors = blocks.called(passes.factors_with_warning, factors, seen, table.sample_names)
+    factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     result = blocks.settled(compared_ranks(gene_blocks, factors, comparison))
     sizes = comparison.sizes
     dataset = xr.Dataset(

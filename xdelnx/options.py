@@ -287,6 +287,11 @@ def _add_model(add: argparse.ArgumentParser) -> None:
         help="keep genes of extreme variance from bending what others are shrunken to (default: no)",
     )
     add.add_argument(
+        "--cooks",
+        choices=("flag", "replace"),
+        help="flag genes, or replace counts, that are out of line with their replicates (default: neither)",
+    )
+    add.add_argument(
         "--ridge",
         type=float,
         metavar="X",

@@ -11,27 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import dask
-import dask.array as da
 import numpy as np
 from dask.delayed import Delayed
 
 from xdelnx import gathered, steps
 from xdelnx.basis import Layout
-from xdelnx.blocks import BLOCK_ENTRIES, Blocks, as_it_is, dense
+from xdelnx.blocks import Blocks, as_it_is
 from xdelnx.centring import Directions, shift_of_kinds
 from xdelnx.matrices import as_matrix
-from xdelnx.messages import fail
-from xdelnx.scaling import (
-    UNUSABLE,
-    log_ratios,
-    median_factors,
-    root_sums,
-    scale_to_unit_geometric_mean,
-    tmm_factors,
-    tmm_reference,
-    upper_quartiles,
-    with_warning,
-)
+from xdelnx.outliers import cooks_step, flagged
+from xdelnx.scaling import UNUSABLE
 from xdelnx.survey import Survey, checked, join, look
 from xdelnx.tiles import Block, compress
 from xdelnx.zeros import SampleScale, sample_scale
@@ -45,73 +34,6 @@ def survey(blocks: Blocks, genes: np.ndarray) -> Delayed:
 
 def _joined_survey(looks: list[Survey], genes: np.ndarray) -> Survey:
     return checked(join(looks), genes)
-
-
-def size_factors(blocks: Blocks, seen: Survey | Delayed, method: str) -> Delayed:
-    """Size factors (sample,) by a method, scaled to geometric mean 1."""
-    if method == "normed_sum":
-        raw = dask.delayed(library_size)(seen)
-    elif method == "tmm":
-        raw = _tmm(blocks.counts, seen)
-    else:
-        raw = _median(blocks.counts, method)
-    return dask.delayed(scale_to_unit_geometric_mean)(raw)
-
-
-def factors_with_warning(factors: np.ndarray, seen: Survey, samples: np.ndarray) -> np.ndarray:
-    """Warn of samples without a usable size factor."""
-    return with_warning(factors, seen.totals, samples)
-
-
-def library_size(seen: Survey) -> np.ndarray:
-    """Sum of the counts of each sample: (sample,)."""
-    return seen.totals
-
-
-def _by_sample(array: da.Array) -> da.Array:
-    """All genes of some samples in one chunk."""
-    return array.rechunk((max(BLOCK_ENTRIES // array.shape[1], 1), -1), method="tasks")
-
-
-def _median(counts: da.Array, method: str) -> Delayed:
-    ratios = da.map_blocks(log_ratios, dense(counts), method=method, dtype=np.float64, meta=np.empty((0, 0)))
-    parts = _by_sample(ratios).to_delayed().ravel()
-    return dask.delayed(_usable_medians)([dask.delayed(median_factors)(part) for part in parts], method)
-
-
-def _usable_medians(parts: list[np.ndarray], method: str) -> np.ndarray:
-    factors = np.concatenate(parts)
-    if np.isnan(factors).all():
-        fail(
-            f"size_factors={method!r} has no gene to work with (no gene has a count in every sample); "
-            "use 'poscounts', 'normed_sum' or 'tmm'"
-        )
-    return factors
-
-
-def _tmm(counts: da.Array, seen: Survey | Delayed) -> Delayed:
-    parts = list(_by_sample(dense(counts)).to_delayed().ravel())
-    quartiles = [dask.delayed(_quartiles)(part, seen) for part in parts]
-    roots = [dask.delayed(root_sums)(part) for part in parts]
-    at = dask.delayed(_tmm_reference)(quartiles, roots)
-    reference = dask.delayed(_pick_sample)(parts, at)
-    return dask.delayed(np.concatenate)([dask.delayed(tmm_factors)(part, reference) for part in parts])
-
-
-def _quartiles(counts: np.ndarray, seen: Survey) -> np.ndarray:
-    return upper_quartiles(counts, seen.expressed)
-
-
-def _tmm_reference(quartiles: list[np.ndarray], roots: list[np.ndarray]) -> int:
-    return tmm_reference(np.concatenate(quartiles), np.concatenate(roots))
-
-
-def _pick_sample(parts: list[np.ndarray], at: int) -> np.ndarray:
-    for part in parts:
-        if at < part.shape[0]:
-            return np.asarray(part[at], dtype=np.float64)
-        at -= part.shape[0]
-    raise IndexError(at)
 
 
 @dataclass(frozen=True)
@@ -139,7 +61,7 @@ class Scale:
 
 def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
     """Scale of a fit that is there already; its mean is not needed again."""
-    by_sample = _by_sample_scale(factors, sample_offset)
+    by_sample = by_sample_scale(factors, sample_offset)
     return Scale(sample_scale(by_sample[layout.order], layout.starts), np.nan, factors)
 
 
@@ -151,14 +73,20 @@ def make_scale(
     per_entry: bool,  # noqa: FBT001 - Delayed passes it by position
 ) -> Scale:
     """Combine size factors (sample,), a per-sample offset (natural log) and the per-entry one's sums."""
-    by_sample = _by_sample_scale(factors, sample_offset)
+    by_sample = by_sample_scale(factors, sample_offset)
     mean = np.mean(by_sample)
     if per_entry:
         mean = np.mean(by_sample * seen.offset_scale) / seen.expressed.sum()
     return Scale(sample_scale(by_sample[layout.order], layout.starts), float(mean), factors)
 
 
-def _by_sample_scale(factors: np.ndarray, sample_offset: np.ndarray | None) -> np.ndarray:
+def rescaled(scale: Scale, factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
+    """Scale with other size factors, whose mean is what it was."""
+    return replace(fitted_scale(factors, sample_offset, layout), mean=scale.mean)
+
+
+def by_sample_scale(factors: np.ndarray, sample_offset: np.ndarray | None) -> np.ndarray:
+    """Size factor times the exponential of a per-sample offset: (sample,)."""
     return factors if sample_offset is None else factors * np.exp(sample_offset)
 
 
@@ -370,7 +298,12 @@ def _refit_block(
     first: dict[str, Any],
 ) -> steps.Arrays:
     block = replace(scale.block(counts, offset), compressed=first["compressed"])
-    return steps.refit_step(plan, block, theta[slice(*genes)], first)
+    at = theta[slice(*genes)]
+    result = steps.refit_step(plan, block, at, first)
+    if plan.cooks:
+        result |= cooks_step(plan, block, at, result["beta"])
+        result["status"] = flagged(result["status"], result["outlier"])
+    return result
 
 
 def _finish(

@@ -55,6 +55,8 @@ VARIABLES: dict[str, Variable] = {
     "prior_df": Variable((), "degrees of freedom of the quasi-likelihood prior", by_gene=True),
     "residual_df": Variable((), "residual degrees of freedom, samples - coefficients", by_gene=True),
     "status": Variable((GENE,), "how the fit of the gene ended"),
+    "max_cooks": Variable((GENE,), "largest Cook's distance, over samples with at least 3 replicates"),
+    "replaced": Variable((SAMPLE, GENE), "whether the count was an outlier and took no part as it is"),
     "iterations": Variable((GENE,), "coefficient updates of the gene, over both fits"),
     "library_size": Variable((SAMPLE,), "sum of the counts of the sample"),
     "size_factor": Variable((SAMPLE,), "size factor of the sample"),

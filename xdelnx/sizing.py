@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdelnx import blocks, inputs, passes
+from xdelnx import blocks, factor_passes, inputs, passes
 from xdelnx.centring import Directions, directions_of, imbalance
 from xdelnx.contrasts import Contrast
 from xdelnx.design import Design, build_design
@@ -76,8 +76,8 @@ def size_factors(
     gene_blocks = blocks.gene_blocks(table.array)
     seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
     first = "normed_sum" if method == INVARIANT else method
-    factors = blocks.settled(passes.size_factors(gene_blocks, seen, first))
-    factors = blocks.called(passes.factors_with_warning, factors, seen, table.sample_names)
+    factors = blocks.settled(factor_passes.size_factors(gene_blocks, seen, first))
+    factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     if method == INVARIANT:
         factors = _corrected(factors, table, design, gene_blocks, seen)
     values = xr.Dataset({"size_factor": (SAMPLE, factors)}, {SAMPLE: table.sample_names})
@@ -154,7 +154,7 @@ def choose_factors(choice: Any, table: Counts, gene_blocks: blocks.Blocks, seen:
     if choice is None or (isinstance(choice, str) and choice == "none"):
         return np.ones(len(table.samples))
     if isinstance(choice, str) and choice in METHODS:
-        return passes.size_factors(gene_blocks, seen, choice)
+        return factor_passes.size_factors(gene_blocks, seen, choice)
     if isinstance(choice, str):
         if choice == INVARIANT:
             fail(

@@ -15,6 +15,7 @@ class Status(IntEnum):
     DISPERSION_NOT_CONVERGED = 4
     REDUCED_NOT_CONVERGED = 5
     GROUP_NOT_FITTED = 6
+    OUTLIER_COUNT = 7
 
 
 ADVICE: dict[Status, str] = {
@@ -32,4 +33,6 @@ ADVICE: dict[Status, str] = {
     "rely on its p-value.",
     Status.GROUP_NOT_FITTED: "The samples of the group, by which the fit was split, could not be fitted: group_note "
     "says why.",
+    Status.OUTLIER_COUNT: "The count of one sample, out of line with those of its replicates, moves the coefficients "
+    "far (Cook's distance, max_cooks): look at it before relying on the p-value, or fit with cooks='replace'.",
 }

@@ -66,6 +66,8 @@ class FitPlan:
         What the size factors are centred by, where they are.
     device
         Name of the backend.
+    cooks
+        Whether the second pass looks for outliers: "" no, "flag", or "mask", for those to be replaced.
     """
 
     layout: Layout
@@ -77,6 +79,7 @@ class FitPlan:
     directions: np.ndarray | None = None
     centred: Directions | None = None
     device: str = "cpu"
+    cooks: str = ""
 
     @property
     def backend(self) -> Backend:
