@@ -1,5 +1,7 @@
 """Logarithms for vector registers, against 60 digits."""
 
+import math
+
 import mpmath
 import numba
 import numpy as np
@@ -71,18 +73,31 @@ def test_artanh_tail_at_zero():
     assert logarithms.artanh_tail(0.0) == 1.0 / 3.0
 
 
+@given(st.floats(-300.0, 300.0))
+@example(0.0)
+@example(0.5 * math.log(2.0))
+@example(-1.5 * math.log(2.0))
+def test_exponential(x):
+    with mpmath.workdps(60):
+        exact = mpmath.exp(mpmath.mpf(x))
+    # a rounding of x, and the series
+    assert logarithms.exponential(x) == pytest.approx(float(exact), rel=(4 + abs(x)) * EPS)
+
+
 @numba.njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
-def in_a_loop(z, out, tails):
+def in_a_loop(z, out, tails, powers):
     for i in range(z.size):
         out[i] = logarithms.log1p_over(z[i], 1.0)
         tails[i] = logarithms.artanh_tail(z[i])
+        powers[i] = logarithms.exponential(min(z[i], 300.0))
 
 
 def test_in_vector_registers_it_is_the_same():
     z = np.concatenate([10.0 ** np.random.default_rng(0).uniform(-12, 12, 999), [0.0], EDGES])
-    out, tails = np.empty_like(z), np.empty_like(z)
-    in_a_loop(z, out, tails)
+    out, tails, powers = np.empty((3, z.size))
+    in_a_loop(z, out, tails, powers)
     np.testing.assert_allclose(
         out, np.log1p(z), rtol=4 * EPS
     )  # of NumPy's own, which is good to one rounding
     np.testing.assert_allclose(tails, [logarithms.artanh_tail(float(x)) for x in z], rtol=5e-14)
+    np.testing.assert_allclose(powers, np.exp(np.minimum(z, 300.0)), rtol=304 * EPS)

@@ -184,6 +184,27 @@ def test_sums_are_derivatives_in_theta(y, theta):
     assert float(-exact[1]) == pytest.approx(float(second), rel=1e-12, abs=1e-30)
 
 
+@given(COUNTS, MEANS, st.floats(0.1, 10.0), THETAS)
+def test_start_terms_of_one_sample(y, rate, scale, theta):
+    mu = (mpmath.mpf(y) + mpmath.mpf(rate) * mpmath.mpf(scale)) / 2
+    exact = mpmath.log(mu / scale) + (y - mu) / mu
+    weight, response = nb.start_terms(y, scale, 1.0, rate, theta)
+    assert weight == pytest.approx(float(mu / (1 + theta * mu)), rel=16 * EPS)
+    # log and quotient may cancel: relative to their sizes; a mean near 0 is rounded with 1 for the logarithm
+    size = abs(float(mpmath.log(mu / scale))) + 2.0
+    assert response == pytest.approx(float(exact), rel=0.0, abs=32 * EPS * (size + float(scale / mu)))
+
+
+@given(st.integers(1, 1000), MEANS, THETAS)
+def test_start_terms_of_many_samples(size, mean, theta):
+    """Of samples at the overall rate: as many times the weight of one, and the log of the rate."""
+    weight, response = nb.start_terms(size * mean, float(size), float(size), mean, theta)
+    assert weight == pytest.approx(size * mean / (1 + theta * mean), rel=16 * EPS)
+    assert response == pytest.approx(
+        math.log(mean), rel=0.0, abs=32 * EPS * (2.0 + abs(math.log(mean)) + 1.0 / mean)
+    )
+
+
 FUNCTIONS = [
     (nb.score_weight, ("y", "mu", "theta")),
     (nb.fisher_weight, ("mu", "theta")),

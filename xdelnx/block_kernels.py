@@ -85,10 +85,11 @@ def nonzero_by_gene(flat: np.ndarray, stride: int, n_samples: int, n_genes: int)
 def dense_rows(flat: np.ndarray, stride: int, columns: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Counts of some genes, (gene, sample), with the samples in a given order."""
     out = np.empty((columns.size, order.size))
-    for i in range(order.size):
-        row = order[i] * stride
+    for first in range(0, order.size, TOGETHER):
+        last = min(first + TOGETHER, order.size)
         for c in range(columns.size):
-            out[c, i] = _entry(flat, row + columns[c])
+            for i in range(first, last):
+                out[c, i] = _entry(flat, order[i] * stride + columns[c])
     return out
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from xdelnx.backend import Backend
 from xdelnx.basis import Basis
-from xdelnx.negative_binomial import fisher_weight
 from xdelnx.observations import Observations
 
 Array = Any
@@ -22,7 +21,6 @@ Array = Any
 # Newton decrement (the deviance still to gain) at which the last step is taken; that step squares the error.
 DECREMENT = 1e-10
 MAX_ITERATIONS = 100
-LARGEST_LOG_MEAN = 300.0
 # No step moves a log mean further. From far above the counts a full step could end where every mean, and
 # with it the information, is zero: that must not look like an optimum.
 LONGEST_STEP = 30.0
@@ -79,18 +77,17 @@ class Model:
         self._rows = backend.asarray(np.ascontiguousarray(basis.rows.T))  # (parameter, kind)
         self._products = backend.asarray(np.ascontiguousarray(basis.products.T))  # (packed, kind)
         self.penalty = penalty
-        self.shift = None if shift is None else backend.asarray(shift[None, :])
+        self.shift = backend.asarray(np.zeros(basis.rows.shape[0]) if shift is None else shift)  # (kind,)
         largest_row = np.sqrt(np.max(np.sum(basis.rows**2, axis=1), initial=0.0))
         self.longest_step = LONGEST_STEP / max(float(largest_row), 1e-300)
 
     def log_mean(self, b: Array) -> Array:
         """Log of the mean at scale 1: (gene, kind)."""
-        log_mean = self.backend.kernel("spread")(b, self._rows)
-        return log_mean if self.shift is None else log_mean + self.shift
+        return self.backend.kernel("log_means")(b, self._rows, self.shift)
 
     def mean(self, b: Array) -> Array:
         """Mean at scale 1: (gene, kind); held within e^+-300, where a step that overshot would overflow."""
-        return self.xp.exp(self.xp.clip(self.log_mean(b), -LARGEST_LOG_MEAN, LARGEST_LOG_MEAN))
+        return self.backend.kernel("means")(b, self._rows, self.shift)
 
     def score(self, by_kind: Array, b: Array) -> Array:
         """Score in the parameters: (gene, parameter)."""
@@ -155,16 +152,14 @@ def start_from_data(model: Model, observations: Observations, theta: Array) -> A
     """
     xp, totals, scales = model.xp, observations.totals(), observations.scale_totals()
     rate = xp.sum(totals, axis=1) / xp.sum(scales, axis=1)
-    one = scales / observations.weight_totals()  # scale of one sample
-    mean = (totals + rate[:, None] * one) / (scales + one)
-    weight = observations.weight_totals() * fisher_weight(mean * one, theta[:, None])
-    response = xp.log(mean) + totals / (mean * scales) - 1.0
-    return model.solve(model.information(weight), model.project(weight * response))
+    start = model.backend.kernel("start_of_kinds")
+    weight, response = start(totals, scales, observations.weight_totals(), rate, theta)
+    return model.solve(model.information(weight), model.project(response))
 
 
 def start_from_fit(model: Model, log_mean: Array, weight: Array) -> Array:
     """Weighted projection of a fit's log mean (gene, kind) onto the model: (gene, parameter)."""
-    fitted = log_mean if model.shift is None else log_mean - model.shift
+    fitted = log_mean - model.shift[None, :]
     return model.solve(model.information(weight), model.project(weight * fitted))
 
 

@@ -27,6 +27,7 @@ from xdelnx.negative_binomial import (
     ratio_sums,
     ratio_term,
     score_weight,
+    start_terms,
     unit_deviance,
 )
 
@@ -62,6 +63,25 @@ def kind_totals(x: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 @compiled
+def start_of_kinds(
+    totals: np.ndarray, scales: np.ndarray, sizes: np.ndarray, rate: np.ndarray, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and weighted working responses of a first least-squares step: (gene, kind) each.
+
+    ``totals`` (gene, kind), ``scales`` and ``sizes`` (1 or gene, kind): counts, scales and samples of each kind;
+    ``rate`` (gene,): the gene's overall mean at scale 1.
+    """
+    weight, response = np.empty(totals.shape), np.empty(totals.shape)
+    for g in range(totals.shape[0]):
+        s, n = scales[_row(scales, g)], sizes[_row(sizes, g)]
+        for k in range(totals.shape[1]):
+            w, z = start_terms(totals[g, k], s[k], n[k], rate[g], theta[g])
+            weight[g, k] = w
+            response[g, k] = w * z
+    return weight, response
+
+
+@compiled
 def _whole_registers(size: int) -> int:
     """Return the next multiple of `LANES`: what is left over of a loop runs number by number, and slowly."""
     return (size + LANES - 1) // LANES * LANES
@@ -92,11 +112,35 @@ def _in_a_row(
 
 @compiled
 def _row_of_nothing(size: int) -> np.ndarray:
-    """Rows for `_in_a_row`, (3, samples)."""
-    out = np.zeros((3, _whole_registers(size)))
+    """Rows for `_in_a_row`, and one more: (4, samples)."""
+    out = np.zeros((4, _whole_registers(size)))
     for i in range(out.shape[1]):
         out[2, i] = 1.0
     return out
+
+
+@compiled
+def _newton_of_samples(
+    y: np.ndarray,
+    scale: np.ndarray,
+    weights: np.ndarray,
+    m: np.ndarray,
+    theta: np.ndarray,
+    rows: np.ndarray,
+    score: np.ndarray,
+    weight: np.ndarray,
+) -> None:
+    """Do as `newton_sums` where every sample is a kind of its own: there is nothing to add up."""
+    mu = np.empty(y.shape[1])
+    for a in range(rows.size):
+        counts, s, v = y[_row(y, rows[a])], scale[_row(scale, rows[a])], weights[_row(weights, rows[a])]
+        rates, slopes, curves = m[a], score[a], weight[a]
+        for i in range(mu.size):  # alone, so that the next loop has fewer arrays to tell apart
+            mu[i] = rates[i] * s[i]
+        for i in range(mu.size):
+            r, w = score_weight(counts[i], mu[i], theta[a])
+            slopes[i] = v[i] * r
+            curves[i] = v[i] * w
 
 
 @compiled
@@ -112,6 +156,9 @@ def newton_sums(
     """Score and observed information in the linear predictor, summed by kind: (active, kind) each."""
     score = np.empty(m.shape)
     weight = np.empty(m.shape)
+    if m.shape[1] == y.shape[1]:
+        _newton_of_samples(y, scale, weights, m, theta, rows, score, weight)
+        return score, weight
     for a in range(rows.size):
         g = rows[a]
         counts, s, v = y[_row(y, g)], scale[_row(scale, g)], weights[_row(weights, g)]
@@ -184,7 +231,7 @@ def dispersion_mean_sums(
     ``w`` is the expected information; its derivatives in theta are ``-w^2`` and ``2 w^3``.
     """
     derivatives, row = np.empty((rows.size, 2)), _row_of_nothing(y.shape[1])
-    counts, v, mu = row[0], row[1], row[2]
+    counts, v, mu, information = row[0], row[1], row[2], row[3]
     w1, w2, w3 = np.empty(m.shape), np.empty(m.shape), np.empty(m.shape)
     for a in range(rows.size):
         g, first, second = rows[a], 0.0, 0.0
@@ -195,10 +242,11 @@ def dispersion_mean_sums(
             f_cross, h_cross = dispersion_cross_part(counts[i], at, theta[a])
             first += v[i] * (f + f_cross)
             second += v[i] * (h + h_cross)
+            information[i] = fisher_weight(at, theta[a])
         for k in range(starts.size - 1):
             t1, t2, t3 = 0.0, 0.0, 0.0
             for i in range(starts[k], starts[k + 1]):
-                w = fisher_weight(max(mu[i], SMALLEST_MEAN), theta[a])
+                w = information[i]
                 t1 += v[i] * w
                 t2 += v[i] * w * w
                 t3 += v[i] * w * w * w

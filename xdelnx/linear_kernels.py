@@ -16,6 +16,9 @@ import math
 import numpy as np
 
 from xdelnx.kernels import compiled
+from xdelnx.logarithms import exponential
+
+LARGEST_LOG_MEAN = 300.0  # of a step that overshot
 
 
 @compiled
@@ -36,13 +39,28 @@ def combine(x: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def spread(b: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """From parameters to kinds: (gene, parameter) and (parameter, kind) give (gene, kind)."""
-    out = np.zeros((b.shape[0], table.shape[1]))
+def log_means(b: np.ndarray, table: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """From parameters to kinds: (gene, parameter), (parameter, kind) and (kind,) give (gene, kind)."""
+    out = np.empty((b.shape[0], table.shape[1]))
     for g in range(b.shape[0]):
+        row = out[g]
+        for k in range(row.size):
+            row[k] = shift[k]
         for p in range(table.shape[0]):
-            for k in range(table.shape[1]):
-                out[g, k] += b[g, p] * table[p, k]
+            at, column = b[g, p], table[p]
+            for k in range(row.size):
+                row[k] += at * column[k]
+    return out
+
+
+@compiled
+def means(b: np.ndarray, table: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Exponential of `log_means`, which are held within +-`LARGEST_LOG_MEAN`; NaN and infinity become NaN."""
+    out = log_means(b, table, shift)
+    flat = out.reshape(out.size)
+    for i in range(flat.size):
+        x = flat[i]
+        flat[i] = exponential(min(max(x, -LARGEST_LOG_MEAN), LARGEST_LOG_MEAN)) + (x - x)
     return out
 
 

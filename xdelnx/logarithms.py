@@ -1,4 +1,4 @@
-"""Logarithms that a loop over samples can take eight at a time, and differences of them that would cancel.
+"""Logarithms and an exponential that a loop can take eight at a time, and differences that would cancel.
 
 A call to the C library's ``log1p`` cannot run in vector registers; these few multiplications can, and
 cost a fifth. With ``1 + z`` written as ``2^k (1 + f)``, near 1,
@@ -70,3 +70,19 @@ def artanh_tail(z: float) -> float:
         return series
     inverse = (2.0 + z) / z
     return ((0.5 * k * LOG_2 + r * (1.0 + r * r * series)) * inverse - 1.0) * inverse * inverse
+
+
+@register_jitable(forceinline=True)
+def exponential(x: float) -> float:
+    """``exp(x)`` for x within +-700; NaN for what is not finite.
+
+    With ``x = k log 2 + r``, r within half of log 2, that is ``2^k`` times the series of ``exp(r)``. As good as
+    x is: a rounding of x itself changes the result as much as a few roundings here.
+    """
+    k = math.floor(x * (1.0 / LOG_2) + 0.5)
+    r = x - k * LOG_2
+    e = 1.0 / 39916800.0 + r * (1.0 / 479001600.0 + r / 6227020800.0)
+    e = 1.0 / 40320.0 + r * (1.0 / 362880.0 + r * (1.0 / 3628800.0 + r * e))
+    e = 1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0 + r * e))
+    e = 1.0 + r * (1.0 + r * (1.0 / 2.0 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * e))))
+    return power_of_two(np.int64(k)) * e + (x - x)

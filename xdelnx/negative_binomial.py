@@ -65,6 +65,18 @@ def _deviance_theta(theta: float) -> float:
 
 
 @register_jitable(forceinline=True)
+def start_terms(total: float, scale: float, size: float, rate: float, theta: float) -> tuple[float, float]:
+    """Weight and working response, as log of the mean at scale 1, of ``size`` samples in a first step.
+
+    Their counts and scales add up to ``total`` and ``scale``. The mean it starts from is theirs with one more
+    sample of the gene's overall rate, which is positive: of one sample, halfway between the two.
+    """
+    one = scale / size
+    mean = (total + rate * one) / (scale + one)
+    return size * fisher_weight(mean * one, theta), log1p_over(mean - 1.0, 1.0) + total / (mean * scale) - 1.0
+
+
+@register_jitable(forceinline=True)
 def dispersion_mean_part(mu: float, theta: float) -> tuple[float, float]:
     """First and second derivative in theta of ``-log1p(theta mu) / theta``, the likelihood of a zero.
 
