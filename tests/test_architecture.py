@@ -106,7 +106,7 @@ LABELS_AND_CHUNKS = {
     "anndata",
     "zarr",
 }
-HEAVY = ("cupy", "matplotlib", "anndata", "distributed")
+HEAVY = ("cupy", "matplotlib", "anndata", "distributed", "scipy.stats", "scipy.optimize")
 
 
 def tree(module):
@@ -180,6 +180,12 @@ def test_import_is_light():
 
 def test_only_plots_load_matplotlib_and_only_when_drawing():
     assert loaded_after("import xdelnx; xdelnx.plot; xdelnx.top_table") == set()
+
+
+def test_a_fit_loads_nothing_that_it_does_not_need():
+    """A fifth of a second each; Dask would load distributed to ask for a client."""
+    fit = "import xdelnx; xdelnx.fit(xdelnx.simulate(n_samples=6, n_genes=40, seed=1), '~ condition')"
+    assert loaded_after(fit) == set()
 
 
 def test_names_of_the_package():

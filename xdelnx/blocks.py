@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import getitem
@@ -72,8 +73,8 @@ class Blocks:
     @property
     def kept(self) -> bool:
         """Whether what one pass makes of a block may wait in memory for the next: not on a cluster."""
-        local = dask.base.get_scheduler() in {None, dask.threaded.get, dask.local.get_sync}
-        return self.in_memory and local
+        run = scheduler() or dask.base.get_scheduler()
+        return self.in_memory and run in {None, dask.threaded.get, dask.local.get_sync}
 
     @property
     def bounds(self) -> list[slice]:
@@ -211,7 +212,17 @@ def _dense(block: Any) -> np.ndarray:
 
 def settled(value: Any) -> Any:
     """Compute on the scheduler in force."""
-    return dask.compute(value)[0]
+    return dask.compute(value, scheduler=scheduler())[0]
+
+
+def scheduler() -> Callable[..., Any] | None:
+    """Give the scheduler in force, or None to leave it to Dask.
+
+    Dask imports distributed to ask for its client, which takes a fifth of a second where it is installed; but
+    there can be no client where nobody has imported it.
+    """
+    named = dask.config.get("scheduler", "threads")
+    return None if "distributed" in sys.modules else dask.base.named_schedulers.get(named)
 
 
 def left_lazy(value: Any) -> Any:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from xdelnx.basis import Basis, Layout
@@ -104,6 +103,8 @@ def _extra_variance(residual: np.ndarray, variance: np.ndarray) -> float:
         return float(np.median(squares / (variance + extra))) - wanted
 
     highest = float(np.median(squares)) / wanted
+    from scipy.optimize import brentq
+
     return brentq(excess, 0.0, highest, xtol=1e-14, rtol=1e-12) if excess(0.0) > 0.0 else 0.0
 
 

@@ -188,14 +188,19 @@ def root_of(points: np.ndarray, slopes: np.ndarray) -> float:
     return float(roots[np.argmin(np.abs(roots - middle))]) if roots.size else float(middle)
 
 
+def _summed(slopes: Sequence[np.ndarray]) -> np.ndarray:
+    """Sum over all genes of blocks of slopes (gene, point): in one, so that the blocks change no digit."""
+    return np.sum(np.concatenate(slopes), axis=0)
+
+
 def nodes_for(slopes: Sequence[np.ndarray]) -> np.ndarray | None:
     """Second round of points, from the blocks' slopes on the grid; None: theta is at an end of it."""
-    bracket = bracket_of_root(GLOBAL_GRID, np.sum(slopes, axis=0))
+    bracket = bracket_of_root(GLOBAL_GRID, _summed(slopes))
     return None if bracket is None else chebyshev_points(*bracket)
 
 
 def global_theta(nodes: np.ndarray | None, coarse: Sequence[np.ndarray], fine: Sequence[np.ndarray]) -> float:
     """One overdispersion for all genes: zero or the bound where the likelihood has no maximum inside."""
     if nodes is None:
-        return 0.0 if np.sum(coarse, axis=0)[0] <= 0.0 else float(np.exp(GLOBAL_GRID[-1]))
-    return float(np.exp(root_of(nodes, np.sum(fine, axis=0))))
+        return 0.0 if _summed(coarse)[0] <= 0.0 else float(np.exp(GLOBAL_GRID[-1]))
+    return float(np.exp(root_of(nodes, _summed(fine))))

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdelnx.blocks import dense
+from xdelnx.blocks import dense, settled
 from xdelnx.checks import check_names
 from xdelnx.delimited import MISSING, MISSING_COUNTS, TABLES, read_table, table_suffix
 from xdelnx.errors import warn
@@ -343,7 +343,7 @@ def _matched(samples: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
 
 def _survey(counts: xr.DataArray) -> Survey:
     """Look at every count once, as a fit does: raises on what cannot be counts."""
-    looks = dask.compute(*(dask.delayed(look)(block) for block in counts.data.to_delayed().ravel()))
+    looks = settled([dask.delayed(look)(block) for block in counts.data.to_delayed().ravel()])
     return with_warnings(checked(join(looks), counts[GENE].values))
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.optimize import nnls
 from scipy.special import ndtr
 
 COMPONENTS = 30  # of the prior: the point mass and a geometric grid of scales
@@ -128,6 +127,8 @@ def _newton(weight: np.ndarray, slope: np.ndarray, curvature: np.ndarray) -> np.
     """Non-negative maximum of the quadratic function that has this slope and curvature at the weights."""
     damped = curvature + DAMPING * np.trace(curvature) * np.eye(weight.size)  # neighbours are almost alike
     root = np.linalg.cholesky(damped)
+    from scipy.optimize import nnls
+
     return nnls(root.T, solve_triangular(root, damped @ weight + slope, lower=True))[0]
 
 

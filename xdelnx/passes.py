@@ -255,7 +255,7 @@ def _global_theta(
     def slopes(points: Any, after: Any) -> Any:
         return settle(
             [
-                dask.delayed(_global_slopes)(*constants, *read, first["b"], points)
+                dask.delayed(_global_slopes)(*constants, *read, as_it_is(first), points)
                 for read, first in zip(blocks.read(after=after), firsts, strict=True)
             ]
         )
@@ -270,12 +270,13 @@ def _global_slopes(
     scale: Scale,
     counts: np.ndarray,
     offset: np.ndarray | None,
-    b: np.ndarray,
+    first: dict[str, Any],
     points: np.ndarray | None,
 ) -> np.ndarray:
     if points is None:
-        return np.zeros(0)
-    return steps.global_score_step(plan, scale.block(counts, offset), b, points)
+        return np.zeros((0, 0))
+    block = replace(scale.block(counts, offset), compressed=first["compressed"])
+    return steps.global_score_step(plan, block, first["b"], points)
 
 
 def _across(

@@ -8,9 +8,7 @@ get fewer prior degrees of freedom of their own, down to those that make the lar
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, fdtrc, fdtri
-from scipy.stats import rankdata
 
 LOWER_TAIL, UPPER_TAIL = 0.05, 0.1  # of the log dispersions, pulled in to the quantile there
 SMALLEST_DF, LARGEST_DF = 0.02, 1e6  # of the prior; beyond the larger one it is infinite
@@ -106,6 +104,8 @@ def matching_df(variance: float, d: float) -> float:
         return np.inf
     if excess(low) <= 0.0:
         return SMALLEST_DF
+    from scipy.optimize import brentq
+
     return float(np.exp(brentq(excess, low, high, xtol=1e-12)))
 
 
@@ -136,6 +136,8 @@ def outlier_df(x: np.ndarray, d: float | np.ndarray, d0: float) -> np.ndarray:
         Prior degrees of freedom of the genes that are no outliers.
     """
     tail = upper_tail(x, d, d0)
+    from scipy.stats import rankdata
+
     regular = np.minimum(tail / ((rankdata(tail) - 0.5) / tail.size), 1.0)
     first = int(np.argmin(tail))
     if tail[first] >= 0.5 or (regular == 1.0).all():
@@ -157,6 +159,8 @@ def _median_df(x: float, d: float, d0: float) -> float:
     low, high = np.log(SMALLEST_OUTLIER_DF), np.log(min(d0, LARGEST_DF))
     if excess(low) <= 0.0:
         return SMALLEST_OUTLIER_DF
+    from scipy.optimize import brentq
+
     return float(np.exp(brentq(excess, low, high, xtol=1e-12)))
 
 

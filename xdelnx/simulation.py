@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xdelnx.blocks import settled
 from xdelnx.messages import fail
 from xdelnx.schema import GENE, SAMPLE, annotate
 
@@ -100,7 +101,7 @@ def simulate(
         effects.append((samples[covariate], genes["lfc_covariate"]))
     design, weights = (np.stack([pair[i] for pair in effects]).astype(float) for i in (0, 1))
     counts = _counts(genes, samples["size_factor_true"], design.T, weights, seed)
-    return _labelled(counts.rechunk((n_samples, chunks)) if chunks else counts.compute(), samples, genes)
+    return _labelled(counts.rechunk((n_samples, chunks)) if chunks else settled(counts), samples, genes)
 
 
 def _check(

@@ -208,17 +208,17 @@ def _empty_fit(plan: FitPlan, n_genes: int) -> Arrays:
 
 
 def global_score_step(plan: FitPlan, block: Block, b: np.ndarray, log_theta: np.ndarray) -> np.ndarray:
-    """Derivative in log(theta) of the likelihood summed over the block's genes, at each given point."""
+    """Derivative in log(theta) of each gene's likelihood at each given point: (gene, point)."""
     model = Model(plan.backend, plan.basis)
-    total = np.zeros(log_theta.size)
+    slopes = np.zeros((block.n_genes, log_theta.size))
     for tile in tiles(plan.backend, plan.layout, block):
         xp, m = plan.backend.xp, model.mean(plan.backend.asarray(b[tile.genes]))
         rows = xp.arange(tile.genes.size)
         for i, u in enumerate(log_theta):
             here = xp.full(tile.genes.size, u, dtype=xp.float64)
             slope, _ = log_derivatives(model, tile.observations, m, here, rows, cox_reid=plan.cox_reid)
-            total[i] += float(xp.sum(slope))
-    return total
+            slopes[tile.genes, i] = plan.backend.to_numpy(slope)
+    return slopes
 
 
 def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) -> Arrays:
