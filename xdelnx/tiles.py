@@ -175,6 +175,8 @@ def _taken_out(
     backend: Backend, layout: Layout, matrix: Any, genes: np.ndarray, non_zero: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Non-zero counts of some genes by kind, their samples' places in that order, and bounds."""
+    if genes.size == 0:  # as in bulk data: a kernel that is not called is not compiled
+        return np.zeros(0), np.zeros(0, dtype=np.int32), np.zeros((0, layout.starts.size), dtype=np.int64)
     if not is_sparse(matrix):
         flat, stride = flat_rows(matrix)
         wanted, how_many = np.zeros((2, matrix.shape[1]), dtype=np.int64)
