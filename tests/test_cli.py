@@ -418,6 +418,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "cooks": None,
         "ridge": 0.0,
         "adjust": "bh",
+        "cluster": None,
         "by": None,
         "counts": "counts",
         "device": "auto",
@@ -436,7 +437,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
         "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu "
-        "--cooks flag"
+        "--cooks flag --cluster donor"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -452,6 +453,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "cooks": "flag",
         "ridge": 2.0,
         "adjust": "holm",
+        "cluster": "donor",
         "by": "kind",
         "counts": "counts",
         "device": "cpu",

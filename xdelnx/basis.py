@@ -76,10 +76,11 @@ class Layout:
         return np.diff(self.starts)
 
 
-def layout_of(design: np.ndarray) -> Layout:
-    """Group the samples of a design (sample, coefficient) by their row."""
-    rows, kind = np.unique(design, axis=0, return_inverse=True)
-    kind = kind.reshape(-1)
+def layout_of(design: np.ndarray, clusters: np.ndarray | None = None) -> Layout:
+    """Group the samples of a design (sample, coefficient) by their row, and by clusters (sample,) if there are any."""
+    keys = design if clusters is None else np.column_stack([design, clusters])
+    rows, kind = np.unique(keys, axis=0, return_inverse=True)
+    rows, kind = rows[:, : design.shape[1]], kind.reshape(-1)
     order = np.argsort(kind, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(kind, minlength=rows.shape[0]))])
     return Layout(order, starts.astype(np.int64), rows)

@@ -143,6 +143,7 @@ def _fit(args: argparse.Namespace) -> None:
         "cooks",
         "ridge",
         "adjust",
+        "cluster",
         "by",
         "counts",
         "device",

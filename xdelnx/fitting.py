@@ -14,6 +14,7 @@ import xarray as xr
 from xdelnx import blocks, inputs
 from xdelnx.adjusting import with_adjusted
 from xdelnx.adjustment import check_method
+from xdelnx.clustering import clusters_of, commented
 from xdelnx.contrasts import Contrast, resolve_contrasts
 from xdelnx.design import Design, build_design
 from xdelnx.fitted import make_plan
@@ -46,6 +47,7 @@ def fit(
     cooks: str | None = None,
     ridge: float = 0.0,
     adjust: str = "bh",
+    cluster: Any = None,
     by: str | None = None,
     counts: str = "counts",
     device: str = "auto",
@@ -97,6 +99,12 @@ def fit(
     adjust
         How p-values are adjusted, within each contrast: ``"bh"``, ``"by"``, ``"holm"`` or ``"storey"``; see
         `xdelnx.adjust`.
+    cluster
+        Column of the samples (or several), such as the donor, within which they need not be independent, as a donor's
+        cells are not. Standard errors, intervals and tests are then robust to that: a sandwich variance
+        between clusters (CR2), a Wald test (of one degree of freedom a t test, whose square ``stat`` is) and
+        degrees of freedom ``df2`` of each contrast and gene. Dispersions only weight the counts then: nothing of
+        the variance is shared between genes. See the notes.
     by
         Column of the samples, such as the cell type: each group's samples are fitted on their own, with size
         factors, trend, prior and adjustment of their own. The result has a dimension of that name and none
@@ -122,15 +130,26 @@ def fit(
     ValueError, TypeError
         The data, the design or an option cannot be used; the message says what would do.
 
+    Notes
+    -----
+    *Cells of several donors.* Cells of a donor share what the donor is like, and a test that takes them for
+    independent finds genes between any two groups of donors. Sum each donor's cells with `pseudobulk` when
+    conditions differ between donors: it is fast, shares strength between genes and has the most power with few
+    donors. Use ``cluster="donor"`` where sums cannot say what you ask: covariates that differ between cells,
+    conditions within donors whose effect differs between them, very uneven numbers of cells. It takes at least
+    three donors, some five a condition to find much, and two for each level that is compared. A gene with no
+    count in a whole condition has no p-value, since its effect is at infinity.
+
     References
     ----------
     Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004; Phipson et al. 2016,
-    doi:10.1214/16-AOAS920, for ``robust``; Love et al. 2014, doi:10.1186/s13059-014-0550-8, for ``cooks``.
+    doi:10.1214/16-AOAS920, for ``robust``; Love et al. 2014, doi:10.1186/s13059-014-0550-8, for ``cooks``;
+    Bell & McCaffrey 2002 and Pustejovsky & Tipton 2018, doi:10.1080/07350015.2016.1247004, for ``cluster``.
 
     Examples
     --------
     >>> from xdelnx import simulate
-    >>> ds = simulate(n_samples=8, n_genes=300, seed=1)
+    >>> ds = simulate(n_samples=8, n_genes=300, seed=2)
     >>> result = fit(ds, "~condition")
     >>> result.sizes["coefficient"], list(result["contrast"].values)
     (2, ['condition[T.B]'])
@@ -146,9 +165,16 @@ def fit(
     dispersion = inputs.as_overdispersion(overdispersion, table)
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
     ridge, cooks = inputs.as_amount(ridge, "ridge"), _check_cooks(cooks)
-    centred = centred_by(size_factors, model, ridge)
+    clusters = clusters_of(table, cluster, model, questions, ridge=ridge, cooks=cooks)
     plan = make_plan(
-        model, questions, ridge=ridge, cox_reid=cox_reid, device=device, centred=centred, cooks=cooks
+        model,
+        questions,
+        ridge=ridge,
+        cox_reid=cox_reid,
+        device=device,
+        centred=centred_by(size_factors, model, ridge),
+        cooks=cooks,
+        clusters=clusters,
     )
     by_sample, by_entry, offset_name = inputs.as_offset(offset, table)
     options = AcrossGenes(
@@ -161,15 +187,15 @@ def fit(
     warn_without_replicates(plan.layout, cooks)
     job = Job(table, plan, dispersion, options, questions, size_factors, (by_sample, by_entry))
     done = run(job, replacing=cooks == "replace", compute=compute)
+    labels = table, model, questions, options
     dataset = fit_dataset(
-        done.result, table, model, questions, options, done.factors, done.library_size, cooks
+        done.result, *labels, done.factors, done.library_size, cooks=cooks, clustered=cluster is not None
     )
     if done.replaced is not None:
         dataset["replaced"] = (SAMPLE, GENE), blocks.mask(done.replaced, table.array.shape[::-1]).T
     if offset is not None and offset_name is None:
         offset_name = inputs.GIVEN
-        dims = (SAMPLE,) if by_entry is None else (SAMPLE, GENE)
-        dataset["offset"] = (dims, by_sample if by_entry is None else by_entry)
+        dataset["offset"] = _given_offset(by_sample, by_entry)
     asked = {
         "contrasts": contrasts_asked(contrasts),
         "size_factors": inputs.recorded("none" if size_factors is None else size_factors),
@@ -180,13 +206,18 @@ def fit(
         "robust": options.robust,
         "cooks": cooks,
         "ridge": ridge,
+        "cluster": cluster,
         "adjust": adjust,
         "counts": counts,
     }
     dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
     notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge)
     notes["max_cooks"] = f"an outlier above {cutoff(plan.layout):.6g}"
-    return with_adjusted(zarr_safe(_annotated(dataset, notes)), adjust)
+    return with_adjusted(zarr_safe(commented(_annotated(dataset, notes), cluster)), adjust)
+
+
+def _given_offset(by_sample: np.ndarray | None, by_entry: Any) -> tuple[tuple[str, ...], Any]:
+    return ((SAMPLE,), by_sample) if by_entry is None else ((SAMPLE, GENE), by_entry)
 
 
 def _check_cooks(cooks: Any) -> str | None:

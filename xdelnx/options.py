@@ -242,6 +242,12 @@ examples:
     )
     _add_model(add)
     add.add_argument(
+        "--cluster",
+        metavar="COLUMN",
+        help="column of the samples, such as the donor, within which they need not be independent: errors and tests "
+        "are robust to that (default: none)",
+    )
+    add.add_argument(
         "--by",
         metavar="COLUMN",
         help="column of the samples, such as the cell type, whose groups are fitted on their own (default: none)",

@@ -314,6 +314,8 @@ def _finish(
     contrasts: list[np.ndarray],
 ) -> steps.Arrays:
     result = gathered.joined(refits)
+    if "wald_df" in result:
+        return gathered.with_cluster_statistics(middle, result, contrasts)
     shrunken = middle.get("ql_dispersion_shrunken")
     variance = result.pop("variance") * (1.0 if shrunken is None else shrunken[:, None])
     df2 = gathered.denominator_df(options, middle.get("prior_df"))
