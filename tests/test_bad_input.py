@@ -104,6 +104,8 @@ NO_COLUMNS = (
 )
 SWAPPED = "names 'condition', which lies along 'gene' and not along 'sample'; are the names of 'sample' and"
 COEFFICIENTS = "'condition[T.C]' is not a coefficient of the design; did you mean 'condition[T.B]'?"
+DONORS = DS.assign(donor=("sample", np.repeat(["a", "b", "c", "d"], 2).astype(object)))
+ALONE = DONORS.assign(donor=DONORS["donor"].where(DS["condition"] == "A", "c"))
 LOST = DS.drop_vars(["sample", "gene"])
 
 # what the user does: (call, class of the error, words of its message)
@@ -292,6 +294,53 @@ TABLE = {
         "size_factors needs a number for each of the 8 samples; received an array of shape (7,)",
     ),
     "one factor": (fit(size_factors=1.0), ValueError, "each of the 8 samples; received one value"),
+    "no such cluster": (
+        fit(ds=DONORS, cluster="donors"),
+        ValueError,
+        "cluster='donors' is not a column of the samples; did you mean 'donor'?",
+    ),
+    "cluster an array": (
+        fit(cluster=np.arange(N)),
+        TypeError,
+        "cluster is the name of a column of the samples or a list of such names; received array(",
+    ),
+    "cluster missing": (
+        fit(ds=DONORS.assign(donor=DONORS["donor"].where(DS["sample"] != "s3")), cluster="donor"),
+        ValueError,
+        "s3",
+    ),
+    "two clusters": (
+        fit(cluster="batch"),
+        ValueError,
+        "cluster='batch' has 2 clusters (x, y); a variance between clusters needs at least 3, and some ten",
+    ),
+    "a cluster a sample": (
+        fit(cluster="age"),
+        ValueError,
+        "cluster='age' has a cluster for every sample, so that none shares anything; leave it out, and the disp",
+    ),
+    "one cluster in a level": (
+        fit(ds=ALONE, cluster="donor"),
+        ValueError,
+        "'condition[T.B]' rests on the donor 'c' alone, so that nothing tells its effect from what that donor is",
+    ),
+    "one cluster in a level, later": (
+        lambda: xd.test(
+            ALONE, xd.fit(ALONE, "~ condition", cluster="donor", contrasts=None), "condition[T.B]"
+        ),
+        ValueError,
+        "each level that is compared needs at least two clusters",
+    ),
+    "cluster and ridge": (
+        fit(ds=DONORS, cluster="donor", ridge=0.1),
+        ValueError,
+        "cluster= needs coefficients without a penalty, at which scores add up to 0; leave out ridge or cluster",
+    ),
+    "cluster and cooks": (
+        fit(ds=DONORS, cluster="donor", cooks="flag"),
+        ValueError,
+        "cooks= looks for outliers among independent samples, which those of a cluster are not; leave out one",
+    ),
     "invariant, no intercept": (
         fit("~ 0 + age", size_factors="invariant"),
         ValueError,
@@ -459,17 +508,6 @@ TABLE = {
         fit(robust=True, overdispersion="global"),
         ValueError,
         "one overdispersion for all leaves none; use overdispersion=True",
-    ),
-    "method, word": (
-        fit(method="deseq2"),
-        ValueError,
-        "method='deseq2' is unknown; choose 'glmgampoi' or 'edger'",
-    ),
-    "method, no prior": (fit(method="edger", shrinkage=False), ValueError, "leave out shrinkage=False"),
-    "method, many overdispersions": (
-        fit(method="edger", overdispersion=np.ones(G)),
-        ValueError,
-        "method='edger' has one overdispersion for all genes; give a number, 'global', or True",
     ),
     "cooks, word": (
         fit(cooks="drop"),

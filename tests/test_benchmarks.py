@@ -36,6 +36,12 @@ def test_kernels(monkeypatch):
     assert all(timing.best > 0 and timing.entries > 0 for group in timings.values() for timing in group)
 
 
+def test_contrasts(monkeypatch):
+    rows = module("contrasts", monkeypatch).measure(size=0.02, repeats=1)
+    assert len(rows) == 3
+    assert all(float(row[1]) > 0 and float(row[2]) > 0 for row in rows)
+
+
 def test_peers(tmp_path):
     """The runner with xdelnx alone: every kind of scenario, and one peer that is not installed."""
     peers = ["xdelnx", "xdelnx command line", "pydeseq2"]

@@ -414,11 +414,11 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "overdispersion": True,
         "shrinkage": True,
         "cox_reid": True,
-        "method": "glmgampoi",
         "robust": False,
         "cooks": None,
         "ridge": 0.0,
         "adjust": "bh",
+        "cluster": None,
         "by": None,
         "counts": "counts",
         "device": "auto",
@@ -437,7 +437,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
         "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu "
-        "--cooks flag --method edger"
+        "--cooks flag --cluster donor"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -449,11 +449,11 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "overdispersion": 0.5,
         "shrinkage": False,
         "cox_reid": False,
-        "method": "edger",
         "robust": True,
         "cooks": "flag",
         "ridge": 2.0,
         "adjust": "holm",
+        "cluster": "donor",
         "by": "kind",
         "counts": "counts",
         "device": "cpu",

@@ -441,3 +441,79 @@ def test_contrasts_of_a_fit_read_back(samples):
             np.testing.assert_array_equal(a.weights, b.weights)
     difference = one(samples, "~ flag", "cond(flag=False) - cond(flag=True)", reference={"flag": "True"})
     assert difference.weights.tolist() == [[0, 1]]
+
+
+# ---- all pairs -------------------------------------------------------------------------------------------
+
+
+def test_pairwise_is_every_level_against_every_earlier_one(samples):
+    found = weights_of(samples, FORMULA, "pairwise(treatment)")
+    assert [contrast.name for contrast in found] == [
+        "treatment: B - A",
+        "treatment: C - A",
+        "treatment: C - B",
+    ]
+    for contrast, text in zip(
+        found,
+        ["treatment[T.B]", "treatment[T.C]", "treatment[T.C] - treatment[T.B]"],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(contrast.weights, one(samples, FORMULA, text).weights)
+
+
+def test_pairwise_does_not_depend_on_the_reference_level(samples):
+    """Weights differ with the coding; applied to any predictor of the samples they ask for the same."""
+    predictor = samples["treatment"].map({"A": 0.3, "B": -1.1, "C": 2.0}).to_numpy() + (
+        samples["batch"] == "2"
+    )
+    wanted = {"B - A": -1.4, "C - A": 1.7, "C - B": 3.1}
+    for reference in (None, {"treatment": "C"}, {"treatment": "B"}):
+        design = build_design(samples, FORMULA, reference=reference)
+        beta = np.linalg.lstsq(design.matrix, predictor, rcond=None)[0]
+        for contrast in resolve_contrasts(design, "pairwise(treatment)", samples=samples):
+            high, low = contrast.name.removeprefix("treatment: ").split(" - ")
+            sign = 1.0 if f"{high} - {low}" in wanted else -1.0
+            value = wanted[f"{high} - {low}"] if sign > 0 else -wanted[f"{low} - {high}"]
+            assert (contrast.weights @ beta).item() == pytest.approx(value, abs=1e-12)  # rounding
+
+
+def test_pairwise_with_an_interaction_is_at_the_reference_of_the_other(samples):
+    formula = "~ treatment * flag"
+    pairs = weights_of(samples, formula, "pairwise(treatment)")
+    text = "cond(treatment='C', flag='False') - cond(treatment='B', flag='False')"
+    np.testing.assert_array_equal(pairs[-1].weights, one(samples, formula, text).weights)
+
+
+def test_pairwise_of_columns_with_spaces_and_of_coded_numbers(samples):
+    (found,) = weights_of(samples, "~ `cell type`", "pairwise(`cell type`)")
+    assert found.name == "cell type: T cell - B cell"
+    names = [contrast.name for contrast in weights_of(samples, "~ C(day)", "pairwise(day)")]
+    assert names == ["day: 2 - 0", "day: 10 - 0", "day: 10 - 2"]
+
+
+def test_pairwise_among_other_contrasts(samples):
+    found = weights_of(samples, FORMULA, ["batch[T.2]", "pairwise(treatment)"])
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("formula", "contrast", "message"),
+    [
+        (
+            FORMULA,
+            "pairwise(age)",
+            "'age' is not a factor of the formula '~ batch [+] treatment'; its factors",
+        ),
+        (FORMULA, "pairwise(treatmant)", "did you mean 'treatment'"),
+        ("~ age", "pairwise(age)", "'age' is not a factor"),
+    ],
+)
+def test_pairwise_of_what_is_no_factor(samples, formula, contrast, message):
+    with pytest.raises(ValueError, match=message):
+        weights_of(samples, formula, contrast)
+
+
+def test_pairwise_needs_a_formula(samples):
+    design = build_design(samples, np.column_stack([np.ones(N), samples["age"]]))
+    with pytest.raises(ValueError, match="needs a design made from a formula"):
+        resolve_contrasts(design, "pairwise(treatment)", samples=samples)

@@ -76,10 +76,11 @@ class Layout:
         return np.diff(self.starts)
 
 
-def layout_of(design: np.ndarray) -> Layout:
-    """Group the samples of a design (sample, coefficient) by their row."""
-    rows, kind = np.unique(design, axis=0, return_inverse=True)
-    kind = kind.reshape(-1)
+def layout_of(design: np.ndarray, clusters: np.ndarray | None = None) -> Layout:
+    """Group the samples of a design (sample, coefficient) by their row, and by clusters (sample,) if there are any."""
+    keys = design if clusters is None else np.column_stack([design, clusters])
+    rows, kind = np.unique(keys, axis=0, return_inverse=True)
+    rows, kind = rows[:, : design.shape[1]], kind.reshape(-1)
     order = np.argsort(kind, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(kind, minlength=rows.shape[0]))])
     return Layout(order, starts.astype(np.int64), rows)
@@ -124,9 +125,12 @@ def _largest_grouping(layout: Layout, scaled: np.ndarray, q: np.ndarray) -> np.n
     """Group of each kind (kind,) for the most groups whose indicators the design spans; empty for none."""
     best = np.zeros(0, dtype=int)
     for group in [_distinct(scaled), *_factors(layout.design)]:
+        outside = _outside(q, group, layout.sizes)
+        if outside.any() and not outside.all():  # a contrast of some levels leaves their sum: take them together
+            group = np.unique(np.where(outside[group], -1, group), return_inverse=True)[1]
         n_groups = group.max() + 1 if group.size else 0
         larger = n_groups > (best.max() + 1 if best.size else 0)
-        if larger and n_groups <= q.shape[1] and _spans(q, group, layout.sizes):
+        if larger and n_groups <= q.shape[1] and not _outside(q, group, layout.sizes).any():
             best = group
     return best
 
@@ -160,12 +164,14 @@ def _factors(design: np.ndarray) -> Iterator[np.ndarray]:
         yield _distinct(design[:, members])
 
 
-def _spans(q: np.ndarray, group: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether the columns of q (weighted by the root of the sizes) span every group's indicator."""
+def _outside(q: np.ndarray, group: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Whether each group's indicator is outside of what the columns of q (weighted by root sizes) span."""
+    if group.size == 0:
+        return np.zeros(0, dtype=bool)
     roots = np.sqrt(sizes)[:, None]
     indicators = roots * np.eye(group.max() + 1)[group]
-    outside = indicators - q @ (q.T @ indicators)
-    return bool((np.sum(outside**2, axis=0) <= IN_SPAN**2 * np.sum(indicators**2, axis=0)).all())
+    rest = indicators - q @ (q.T @ indicators)
+    return np.sum(rest**2, axis=0) > IN_SPAN**2 * np.sum(indicators**2, axis=0)
 
 
 def _rest(indicators: np.ndarray, q: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ under the null hypothesis.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -22,6 +23,7 @@ from xdelnx.schema import COEFFICIENT
 
 # Share of a column's length that may lie outside of another model, by rounding alone.
 NESTED_TOLERANCE = 1e-8
+PAIRWISE = re.compile(r"pairwise\((?P<name>[^()]+)\)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,8 @@ def resolve_contrasts(
         - ``"cond(treatment='C') - cond(treatment='B')"``: a difference of linear predictors.
           Columns not named are at their reference level or zero, those inside a function such as
           ``log`` or ``bs`` at their mean;
+        - ``"pairwise(treatment)"``: every level of a factor against every earlier one, each as the ``cond()``
+          above would be: where the factor interacts with others, at their reference levels;
         - a reduced formula, ``"~ batch"``: a joint test of what it leaves out;
         - weights: a mapping or Series of name to number (names left out weigh nothing), or p numbers;
         - a matrix of weights, (restriction, coefficient): a joint test;
@@ -103,6 +107,8 @@ class _Resolver:
         """Contrasts of anything but a keyword `reduced`."""
         if contrast is None or (isinstance(contrast, str) and contrast.strip() == "last"):
             return self.last(contrast)
+        if isinstance(contrast, str) and (factor := PAIRWISE.fullmatch(contrast.strip())):
+            return self.pairwise(factor["name"].strip("`'\" "))
         if isinstance(contrast, pd.DataFrame | pd.Series) or hasattr(contrast, "dims"):
             return (self.labelled_weights(contrast),)
         if isinstance(contrast, Mapping) and not _is_weights(contrast):
@@ -155,6 +161,18 @@ class _Resolver:
             Contrast(self.design.names[j], row[np.newaxis]) for j, row in zip(columns, rows, strict=True)
         )
         return (*each, Contrast(term, rows)) if len(each) > 1 else each
+
+    def pairwise(self, name: str) -> tuple[Contrast, ...]:
+        """Each level of a factor against each earlier one."""
+        levels = self.conditions.levels(name)
+        rows = [self.conditions.row({name: level}) for level in levels]
+        if len(levels) == 1:
+            fail(f"pairwise({name}): there is nothing to compare, the factor has one level, {levels[0]!r}")
+        return tuple(
+            self.joint(rows[i] - rows[j], f"{name}: {levels[i]} - {levels[j]}")
+            for j in range(len(levels))
+            for i in range(j + 1, len(levels))
+        )
 
     def labelled(self, label: Any, contrast: Any) -> Contrast:
         """One entry of a mapping of labels to contrasts."""

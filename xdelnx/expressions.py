@@ -25,6 +25,7 @@ class Conditions:
 
     def __init__(self, design: Design, samples: pd.DataFrame | None) -> None:
         self.design, self.samples = design, samples
+        self._rows: dict[tuple[tuple[str, str], ...], np.ndarray] = {}
 
     @cached_property
     def model(self) -> Model:
@@ -47,6 +48,35 @@ class Conditions:
 
     def row(self, values: Mapping[str, Any]) -> np.ndarray:
         """Row of the design matrix, shape (coefficient,), with defaults for the columns not given."""
+        key = tuple(sorted((name, repr(value)) for name, value in values.items()))
+        if key not in self._rows:  # many contrasts name few conditions, and a row takes milliseconds
+            self._rows[key] = self._row(values)
+        return self._rows[key]
+
+    def levels(self, name: str) -> list[Any]:
+        """Levels of a factor of the formula, in their order, with samples.
+
+        Raises
+        ------
+        ValueError
+            There is no such column, or it holds numbers that are not coded as levels.
+        """
+        frame, uses = self.model.frame, self.model.uses
+        coded = {column for column in map(str, frame) if column in uses.coded.values()}
+        factors = [
+            c for c in map(str, frame) if isinstance(frame[c].dtype, pd.CategoricalDtype) or c in coded
+        ]
+        if name not in factors:
+            fail(
+                f"{name!r} is not a factor of the formula {self.design.formula!r}; "
+                f"{closest(name, factors, 'its factors')}"
+            )
+        column = frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return list(column.cat.categories)
+        return sorted(column.unique().tolist())
+
+    def _row(self, values: Mapping[str, Any]) -> np.ndarray:
         frame = self.model.frame
         for name in values:
             if name not in frame:

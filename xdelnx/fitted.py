@@ -12,12 +12,13 @@ import pandas as pd
 import xarray as xr
 
 from xdelnx import blocks, inputs, passes
-from xdelnx.basis import basis_of, layout_of
+from xdelnx.basis import Layout, basis_of, layout_of
 from xdelnx.centring import Directions
 from xdelnx.contrasts import Contrast
 from xdelnx.design import Design, design_from_result
 from xdelnx.inputs import GIVEN, Counts
 from xdelnx.messages import counted, fail, listing
+from xdelnx.sandwich import Clusters
 from xdelnx.schema import GENE, SAMPLE, VARIABLES
 from xdelnx.steps import FitPlan, constrained, direction, make_penalty
 
@@ -34,14 +35,15 @@ def make_plan(
     threshold: float = 0.0,
     centred: Directions | None = None,
     cooks: str | None = None,
-    adjusted: bool = False,
+    clusters: np.ndarray | None = None,
 ) -> FitPlan:
     """Plan a fit of the design that also answers the questions.
 
     With a threshold (natural log, above 0) each question has two reduced fits, with the contrast
-    at plus and at minus the threshold; otherwise one, with the contrast at 0.
+    at plus and at minus the threshold; otherwise one, with the contrast at 0. With clusters
+    (sample,), which are part of the kinds then, it has none.
     """
-    layout = layout_of(model.matrix)
+    layout = layout_of(model.matrix, clusters)
     weights = _ridge_weights(model, ridge)
     basis = basis_of(layout, dense=weights is not None)
     values = (threshold, -threshold) if threshold else (0.0,)
@@ -55,15 +57,21 @@ def make_plan(
             constrained(layout, question.weights, value, weights)
             for question in questions
             for value in values
+            if clusters is None
         ),
         directions=np.array([direction(basis, question.weights) for question in questions]).reshape(
             len(questions), basis.size
         ),
         centred=centred,
+        clusters=None if clusters is None else _clusters(layout, clusters, questions),
         device=device,
         cooks="flag" if cooks else "",
-        adjusted=adjusted,
     )
+
+
+def _clusters(layout: Layout, clusters: np.ndarray, questions: Sequence[Contrast]) -> Clusters:
+    of_kinds = clusters[layout.order[layout.starts[:-1]]]
+    return Clusters(of_kinds, tuple(question.weights for question in questions))
 
 
 def _ridge_weights(model: Design, ridge: float) -> np.ndarray | None:
@@ -104,11 +112,23 @@ class Reopened:
     arrays: dict[str, Any]
     replaced: Any = None
 
-    def plan(self, questions: Sequence[Contrast], device: str, threshold: float = 0.0) -> FitPlan:
+    def plan(
+        self,
+        questions: Sequence[Contrast],
+        device: str,
+        threshold: float = 0.0,
+        clusters: np.ndarray | None = None,
+    ) -> FitPlan:
         """Plan of a pass that answers the questions."""
         ridge, cox_reid = self.options["ridge"], self.options["cox_reid"]
         return make_plan(
-            self.model, questions, ridge=ridge, cox_reid=cox_reid, device=device, threshold=threshold
+            self.model,
+            questions,
+            ridge=ridge,
+            cox_reid=cox_reid,
+            device=device,
+            threshold=threshold,
+            clusters=clusters,
         )
 
     def scale(self, plan: FitPlan) -> Any:
@@ -225,5 +245,7 @@ def _sources(options: dict[str, Any]) -> dict[str, str]:
     """Arrays that more passes need, and the variable of the fit that each of them is."""
     shrinkage = options["shrinkage"]
     names = ["beta", "deviance", "df2", "status", "library_size", "size_factor"]
+    if options.get("cluster"):  # each contrast has degrees of freedom of its own
+        names.remove("df2")
     names += ["ql_dispersion_shrunken"] if shrinkage else []
     return {name: name for name in names} | {"theta": "dispersion_trend" if shrinkage else "dispersion"}

@@ -11,6 +11,7 @@ from dask.delayed import Delayed
 
 from xdelnx import gathered, steps
 from xdelnx.blocks import Blocks
+from xdelnx.covariances import covariance_step
 from xdelnx.messages import fail
 from xdelnx.passes import Scale
 from xdelnx.survey import Survey, checked, join, look
@@ -69,6 +70,9 @@ def _test_finish(
     if not _same_totals(seen.totals, fitted["library_size"], whole=bool(fitted["whole"])):
         fail("these are not the counts the fit was made from: the samples have other totals; test with those")
     reduced = gathered.joined([arrays for _, arrays in parts])
+    if "wald_df" in reduced:
+        status = steps.status_of_test(fitted["status"], reduced["reduced_converged"])
+        return gathered.cluster_statistics(contrasts, fitted["beta"], reduced, threshold) | {"status": status}
     shrunken, df2 = fitted.get("ql_dispersion_shrunken"), np.asarray(fitted["df2"])
     statistics = gathered.contrast_statistics(
         contrasts,
@@ -110,8 +114,8 @@ def _covariance_block(
     genes: tuple[int, int],
 ) -> steps.Arrays:
     part, block = slice(*genes), scale.block(counts, offset)
-    unscaled = steps.covariance_step(plan, block, fitted["theta"][part], fitted["beta"][part])["covariance"]
-    if "ql_dispersion_shrunken" not in fitted:
+    unscaled = covariance_step(plan, block, fitted["theta"][part], fitted["beta"][part])["covariance"]
+    if "ql_dispersion_shrunken" not in fitted or plan.clusters is not None:
         return {"covariance": unscaled}
     return {"covariance": unscaled * fitted["ql_dispersion_shrunken"][part, None, None]}
 

@@ -14,22 +14,21 @@ import xarray as xr
 from xdelnx import blocks, inputs
 from xdelnx.adjusting import with_adjusted
 from xdelnx.adjustment import check_method
+from xdelnx.clustering import clusters_of, commented
 from xdelnx.contrasts import Contrast, resolve_contrasts
 from xdelnx.design import Design, build_design
 from xdelnx.fitted import make_plan
 from xdelnx.gathered import AcrossGenes
 from xdelnx.groupwise import fit_by_group
 from xdelnx.inputs import Counts
-from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset, method_comments
+from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset
 from xdelnx.messages import fail
 from xdelnx.outliers import cutoff, warn_without_replicates
-from xdelnx.passes import Dispersion
 from xdelnx.running import Job, run
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.sizing import centred_by
 from xdelnx.stores import zarr_safe
 
-METHODS = ("glmgampoi", "edger")
 COOKS = ("flag", "replace")
 
 
@@ -44,11 +43,11 @@ def fit(
     overdispersion: Any = True,
     shrinkage: bool = True,
     cox_reid: bool = True,
-    method: str = "glmgampoi",
     robust: bool = False,
     cooks: str | None = None,
     ridge: float = 0.0,
     adjust: str = "bh",
+    cluster: Any = None,
     by: str | None = None,
     counts: str = "counts",
     device: str = "auto",
@@ -85,11 +84,6 @@ def fit(
         own overdispersion and the test is a likelihood-ratio test.
     cox_reid
         Adjust the overdispersion for the degrees of freedom of the coefficients.
-    method
-        ``"glmgampoi"``: overdispersions with a trend, quasi-likelihood dispersions from these; ``"edger"``, as
-        edgeR 4: one overdispersion for all genes (the median of the tenth with the largest means, unless
-        it is given), quasi-likelihood dispersions from deviances that are adjusted for the bias of small
-        counts, to degrees of freedom by gene. For few replicates and small counts; visits every zero.
     robust
         Estimate the prior without the genes whose dispersion is far out, and shrink those less: ``prior_df``
         and ``df2`` are then by gene. Hypervariable genes keep their own dispersion, and the others, which
@@ -105,6 +99,12 @@ def fit(
     adjust
         How p-values are adjusted, within each contrast: ``"bh"``, ``"by"``, ``"holm"`` or ``"storey"``; see
         `xdelnx.adjust`.
+    cluster
+        Column of the samples (or several), such as the donor, within which they need not be independent, as a donor's
+        cells are not. Standard errors, intervals and tests are then robust to that: a sandwich variance
+        between clusters (CR2), a Wald test (of one degree of freedom a t test, whose square ``stat`` is) and
+        degrees of freedom ``df2`` of each contrast and gene. Dispersions only weight the counts then: nothing of
+        the variance is shared between genes. See the notes.
     by
         Column of the samples, such as the cell type: each group's samples are fitted on their own, with size
         factors, trend, prior and adjustment of their own. The result has a dimension of that name and none
@@ -130,16 +130,26 @@ def fit(
     ValueError, TypeError
         The data, the design or an option cannot be used; the message says what would do.
 
+    Notes
+    -----
+    *Cells of several donors.* Cells of a donor share what the donor is like, and a test that takes them for
+    independent finds genes between any two groups of donors. Sum each donor's cells with `pseudobulk` when
+    conditions differ between donors: it is fast, shares strength between genes and has the most power with few
+    donors. Use ``cluster="donor"`` where sums cannot say what you ask: covariates that differ between cells,
+    conditions within donors whose effect differs between them, very uneven numbers of cells. It takes at least
+    three donors, some five a condition to find much, and two for each level that is compared. A gene with no
+    count in a whole condition has no p-value, since its effect is at infinity.
+
     References
     ----------
     Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004; Phipson et al. 2016,
     doi:10.1214/16-AOAS920, for ``robust``; Love et al. 2014, doi:10.1186/s13059-014-0550-8, for ``cooks``;
-    Chen et al. 2025, doi:10.1093/nar/gkaf018, for ``method="edger"``.
+    Bell & McCaffrey 2002 and Pustejovsky & Tipton 2018, doi:10.1080/07350015.2016.1247004, for ``cluster``.
 
     Examples
     --------
     >>> from xdelnx import simulate
-    >>> ds = simulate(n_samples=8, n_genes=300, seed=1)
+    >>> ds = simulate(n_samples=8, n_genes=300, seed=2)
     >>> result = fit(ds, "~condition")
     >>> result.sizes["coefficient"], list(result["contrast"].values)
     (2, ['condition[T.B]'])
@@ -155,29 +165,37 @@ def fit(
     dispersion = inputs.as_overdispersion(overdispersion, table)
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
     ridge, cooks = inputs.as_amount(ridge, "ridge"), _check_cooks(cooks)
-    how: dict[str, Any] = {"cooks": cooks, "adjusted": _check_method(method, dispersion, shrinkage=shrinkage)}
-    how["centred"] = centred_by(size_factors, model, ridge)
-    plan = make_plan(model, questions, ridge=ridge, cox_reid=cox_reid, device=device, **how)
+    clusters = clusters_of(table, cluster, model, questions, ridge=ridge, cooks=cooks)
+    plan = make_plan(
+        model,
+        questions,
+        ridge=ridge,
+        cox_reid=cox_reid,
+        device=device,
+        centred=centred_by(size_factors, model, ridge),
+        cooks=cooks,
+        clusters=clusters,
+    )
     by_sample, by_entry, offset_name = inputs.as_offset(offset, table)
     options = AcrossGenes(
         residual_df=len(table.samples) - len(model.names),
         shrinkage=shrinkage,
         single=not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)),
         robust=inputs.as_flag(robust, "robust"),
-        method=method,
     )
     _check_robust(options)
     warn_without_replicates(plan.layout, cooks)
     job = Job(table, plan, dispersion, options, questions, size_factors, (by_sample, by_entry))
     done = run(job, replacing=cooks == "replace", compute=compute)
+    labels = table, model, questions, options
     dataset = fit_dataset(
-        done.result, table, model, questions, options, done.factors, done.library_size, cooks
+        done.result, *labels, done.factors, done.library_size, cooks=cooks, clustered=cluster is not None
     )
     if done.replaced is not None:
         dataset["replaced"] = (SAMPLE, GENE), blocks.mask(done.replaced, table.array.shape[::-1]).T
     if offset is not None and offset_name is None:
         offset_name = inputs.GIVEN
-        dataset["offset"] = ((SAMPLE,), by_sample) if by_entry is None else ((SAMPLE, GENE), by_entry)
+        dataset["offset"] = _given_offset(by_sample, by_entry)
     asked = {
         "contrasts": contrasts_asked(contrasts),
         "size_factors": inputs.recorded("none" if size_factors is None else size_factors),
@@ -185,34 +203,21 @@ def fit(
         "overdispersion": inputs.recorded(overdispersion),
         "shrinkage": shrinkage,
         "cox_reid": cox_reid,
-        "method": method,
         "robust": options.robust,
         "cooks": cooks,
         "ridge": ridge,
+        "cluster": cluster,
         "adjust": adjust,
         "counts": counts,
     }
     dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
     notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge)
-    notes |= method_comments(method, dispersion)
     notes["max_cooks"] = f"an outlier above {cutoff(plan.layout):.6g}"
-    return with_adjusted(zarr_safe(_annotated(dataset, notes)), adjust)
+    return with_adjusted(zarr_safe(commented(_annotated(dataset, notes), cluster)), adjust)
 
 
-def _check_method(method: Any, dispersion: Dispersion, *, shrinkage: bool) -> bool:
-    """Return whether deviances are bias-adjusted; raise ValueError if the method is unknown, or cannot."""
-    if method not in METHODS:
-        fail(f"method={method!r} is unknown; choose {' or '.join(map(repr, METHODS))}")
-    if method == "edger" and not shrinkage:
-        fail(
-            "method='edger' is about quasi-likelihood dispersions shrunken to a prior: leave out shrinkage=False"
-        )
-    if method == "edger" and isinstance(dispersion.given, np.ndarray):
-        fail(
-            "method='edger' has one overdispersion for all genes; give a number, 'global', or True for that of "
-            "genes with large counts"
-        )
-    return method == "edger"
+def _given_offset(by_sample: np.ndarray | None, by_entry: Any) -> tuple[tuple[str, ...], Any]:
+    return ((SAMPLE,), by_sample) if by_entry is None else ((SAMPLE, GENE), by_entry)
 
 
 def _check_cooks(cooks: Any) -> str | None:
@@ -226,7 +231,7 @@ def _check_robust(options: AcrossGenes) -> None:
     """Raise ValueError where there is no prior that outliers could bend."""
     if options.robust and not options.shrinkage:
         fail("robust=True is about the prior that dispersions are shrunken to, and shrinkage=False has none")
-    if options.robust and options.single and options.method != "edger":
+    if options.robust and options.single:
         fail(
             "robust=True sets apart the genes whose overdispersion is far from that of others, and one "
             "overdispersion for all leaves none; use overdispersion=True, or leave robust out"

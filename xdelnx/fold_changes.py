@@ -57,7 +57,7 @@ def shrink_lfc(result: xr.Dataset) -> xr.Dataset:
     Examples
     --------
     >>> import xdelnx as xd
-    >>> fit = xd.fit(xd.simulate(n_samples=8, n_genes=300, seed=1), "~condition")
+    >>> fit = xd.fit(xd.simulate(n_samples=8, n_genes=300, seed=2), "~condition")
     >>> shrunken = shrink_lfc(fit)
     >>> bool((abs(shrunken["log2fc_shrunken"]) <= abs(fit["log2fc"])).sum() > 250)
     True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xdelnx.bias_adjusted import abundant_dispersion
+from xdelnx.sandwich import wald_statistic
 from xdelnx.shrinkage import shrink
 from xdelnx.significance import (
     confidence_interval,
@@ -38,20 +38,17 @@ class AcrossGenes:
         Whether the overdispersion is one number, which then is its own trend.
     robust
         Whether the prior has degrees of freedom (gene,), fewer for hypervariable genes.
-    method
-        ``"glmgampoi"``, or ``"edger"``: one overdispersion, and quasi-likelihood dispersions from deviances.
     """
 
     residual_df: float | np.ndarray
     shrinkage: bool
     single: bool
     robust: bool = False
-    method: str = "glmgampoi"
 
     @property
     def by_gene(self) -> bool:
         """Whether genes differ in the degrees of freedom of their tests."""
-        return self.shrinkage and (self.robust or self.method == "edger" or np.ndim(self.residual_df) > 0)
+        return self.shrinkage and (self.robust or np.ndim(self.residual_df) > 0)
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:
@@ -73,14 +70,10 @@ def across_genes(options: AcrossGenes, mean: np.ndarray, theta: np.ndarray) -> A
     -------
     dict
         ``dispersion``, ``theta`` (the final one); with shrinkage also ``dispersion_trend``,
-        ``ql_dispersion``, ``ql_prior``, ``ql_dispersion_shrunken`` (gene,) and ``prior_df``, () or (gene,); the
-        last four come after the second pass in the edger method.
+        ``ql_dispersion``, ``ql_prior``, ``ql_dispersion_shrunken`` (gene,) and ``prior_df``, () or (gene,).
     """
     if not options.shrinkage:
         return {"dispersion": theta, "theta": theta}
-    if options.method == "edger":
-        one = np.where(np.isnan(theta), np.nan, abundant_dispersion(mean, theta))
-        return {"dispersion": theta, "theta": one, "dispersion_trend": one}
     trend = theta if options.single else None
     result = shrink(mean, theta, options.residual_df, trend, robust=options.robust)
     return {
@@ -94,9 +87,9 @@ def across_genes(options: AcrossGenes, mean: np.ndarray, theta: np.ndarray) -> A
     }
 
 
-def denominator_df(residual_df: float | np.ndarray, prior_df: np.ndarray | None) -> np.ndarray:
+def denominator_df(options: AcrossGenes, prior_df: np.ndarray | None) -> np.ndarray:
     """Degrees of freedom of the residual and the prior together, () or (gene,); infinite without shrinkage."""
-    return np.array(np.inf if prior_df is None else residual_df + prior_df)
+    return np.array(np.inf if prior_df is None else options.residual_df + prior_df)
 
 
 def contrast_statistics(
@@ -161,6 +154,58 @@ def contrast_statistics(
         "stat": stat,
         "pval": pval,
     }
+
+
+def cluster_statistics(
+    contrasts: Sequence[np.ndarray], beta: np.ndarray, clustered: Arrays, threshold: float
+) -> Arrays:
+    """Wald tests of every contrast with variances that are robust to clusters.
+
+    Parameters
+    ----------
+    contrasts, beta, threshold
+        As of `contrast_statistics`.
+    clustered
+        Of all genes, what `xdelnx.sandwich.clustered` gives.
+
+    Returns
+    -------
+    dict
+        As of `contrast_statistics`, and ``df2`` (contrast, gene). Effects at infinity are not tested.
+    """
+    shape = len(contrasts), beta.shape[0]
+    coef, error, stat, pval = (np.full(shape, np.nan) for _ in range(4))
+    df2 = clustered["wald_df"].T.copy()
+    for i, weights in enumerate(contrasts):
+        q = weights.shape[0]
+        variance, effect = clustered["wald_variance"][:, i, :q, :q], beta @ weights.T
+        if q == 1:
+            coef[i], error[i] = effect[:, 0], np.sqrt(variance[:, 0, 0])
+        if threshold:
+            drops = tuple(((coef[i] - at) / error[i]) ** 2 for at in (threshold, -threshold))
+            stat[i], pval[i] = threshold_test(coef[i], threshold, drops, 1.0, df2[i])
+        else:
+            wald = wald_statistic(effect, variance, df2[i])
+            stat[i], pval[i] = quasi_likelihood_test(q * wald, q, np.ones(1), df2[i])
+    low, high = confidence_interval(coef, error, df2)
+    return {
+        "log2fc": log2_fold_change(coef),
+        "coef": coef,
+        "lfc_se": error / np.log(2.0),
+        "ci_low": low / np.log(2.0),
+        "ci_high": high / np.log(2.0),
+        "stat": stat,
+        "pval": pval,
+        "df2": df2,
+    }
+
+
+def with_cluster_statistics(middle: Arrays, refit: Arrays, contrasts: Sequence[np.ndarray]) -> Arrays:
+    """Result of a fit whose errors are robust to clusters, of the step across genes and the second pass."""
+    left_out = ("theta", "variance", "wald_variance", "wald_df")
+    found = {name: values for name, values in (refit | middle).items() if name not in left_out}
+    statistics = cluster_statistics(contrasts, refit["beta"], refit, 0.0)
+    return found | statistics | {"standard_error": np.sqrt(refit["variance"])}
 
 
 # ---- one overdispersion for all genes --------------------------------------------------------------------

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xdelnx import inputs
 from xdelnx.aggregation import group_samples
+from xdelnx.clustering import clusters_of
 from xdelnx.contrasts import resolve_contrasts
 from xdelnx.design import build_design
 from xdelnx.errors import warn
@@ -56,7 +57,7 @@ def fit_by_group(
     for i, name in enumerate(groups.names):
         rows = np.flatnonzero(groups.codes == i)
         part = table.dataset.isel({SAMPLE: rows})
-        notes[name] = _why_not(part, design, reference, contrasts, counts)
+        notes[name] = _why_not(part, design, reference, contrasts, counts, options["cluster"])
         if not notes[name]:
             results[name] = fit(
                 part,
@@ -89,7 +90,7 @@ def _check(by: Any, design: Any) -> None:
         raise TypeError(msg)
 
 
-def _why_not(part: xr.Dataset, design: str, reference: Any, contrasts: Any, counts: str) -> str:
+def _why_not(part: xr.Dataset, design: str, reference: Any, contrasts: Any, counts: str, cluster: Any) -> str:
     """Why the samples of a group cannot answer the question; an empty string if they can."""
     if part.sizes[SAMPLE] < 2:
         return "there is one sample: a fit needs at least two"
@@ -97,8 +98,8 @@ def _why_not(part: xr.Dataset, design: str, reference: Any, contrasts: Any, coun
     try:
         inputs.check_columns(design, table)
         model = build_design(table.samples, design, reference=reference)
-        if contrasts is not None:
-            resolve_contrasts(model, contrasts, samples=table.samples)
+        asked = () if contrasts is None else resolve_contrasts(model, contrasts, samples=table.samples)
+        clusters_of(table, cluster, model, asked)
     except ValueError as reason:
         return str(reason)
     return ""

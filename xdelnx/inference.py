@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xdelnx import blocks, fitted_passes
+from xdelnx.clustering import clusters_of
 from xdelnx.fitted import reopen
 from xdelnx.labelled import history
 from xdelnx.messages import closest, counted, fail, listing
@@ -21,7 +22,8 @@ def covariance(
     """Covariance of the coefficients of each gene, or of chosen ones.
 
     The inverse of the expected information at the fit, times the shrunken quasi-likelihood
-    dispersion; without shrinkage, at the gene's own overdispersion and times 1. The variance of a
+    dispersion; without shrinkage, at the gene's own overdispersion and times 1. Of a fit with ``cluster=``
+    it is robust to clusters (CR2). The variance of a
     contrast c is ``c' V c``, and the root of the diagonal is ``fit["standard_error"]``.
 
     Parameters
@@ -49,7 +51,7 @@ def covariance(
     Examples
     --------
     >>> import xdelnx as xd
-    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=1)
+    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=2)
     >>> fit = xd.fit(ds, "~condition")
     >>> covariance(ds, fit, ["g3", "g10"]).sizes
     Frozen({'gene': 2, 'coefficient': 2, 'coefficient2': 2})
@@ -57,7 +59,8 @@ def covariance(
     whole = reopen(data, fit)
     names = whole.table.genes
     again = whole if genes is None else whole.take(_positions(genes, names))
-    plan = again.plan((), blocks.resolve_device("auto"))
+    clusters = clusters_of(again.table, again.options.get("cluster"), again.model, ())
+    plan = again.plan((), blocks.resolve_device("auto"), clusters=clusters)
     result = fitted_passes.covariance(again.blocks(), plan, again.scale(plan), again.arrays)
     result = blocks.settled(result) if compute else result
     coefficients = np.array(again.model.names, dtype=object)

@@ -36,21 +36,20 @@ def fit_dataset(
     options: AcrossGenes,
     factors: Any,
     library_size: Any,
+    *,
     cooks: str | None = None,
+    clustered: bool = False,
 ) -> xr.Dataset:
     """Label what `xdelnx.passes.fit` computes, together with the design and the size factors."""
     names = ["beta", "standard_error", "mean", "deviance", "dispersion"]
     names += [*SHRINKAGE_VARIABLES, "prior_df"] if options.shrinkage else []
-    names += ["status", "iterations", "df2", *(["max_cooks"] if cooks else [])]
+    names += ["status", "iterations", *(["max_cooks"] if cooks else [])]
     names += [*TEST_VARIABLES] if questions else []
-    edger = options.method == "edger"
-    names += ["adjusted_deviance", "residual_df"] if edger else []
-    by_gene = ["df2", *(["prior_df"] if options.robust else [])] if options.by_gene else []
-    dataset = _variables(
-        result, names, table, model, questions, [*by_gene, *(["residual_df"] if edger else [])]
-    )
-    if not edger:
-        dataset["residual_df"] = ((), float(options.residual_df))
+    names += ["df2"] if questions or not clustered else []
+    dims: dict[str, tuple[str, ...]] = {"prior_df": (GENE,), "df2": (GENE,)} if options.by_gene else {}
+    dims |= {"df2": (CONTRAST, GENE)} if clustered else {}
+    dataset = _variables(result, names, table, model, questions, dims)
+    dataset["residual_df"] = ((), float(options.residual_df))
     dataset["size_factor"] = ((SAMPLE,), _vector(factors, len(table.samples)))
     dataset["library_size"] = ((SAMPLE,), _vector(library_size, len(table.samples)))
     dataset["design"] = ((SAMPLE, COEFFICIENT), model.matrix)
@@ -61,9 +60,16 @@ def _vector(values: Any, size: int) -> Any:
     return values if isinstance(values, np.ndarray) else blocks.vector(values, size)
 
 
-def test_dataset(result: Any, table: Counts, questions: Sequence[Contrast], model: Design) -> xr.Dataset:
-    """Label what `xdelnx.fitted_passes.test` computes."""
-    return _variables(result, [*TEST_VARIABLES, "status"], table, model, questions)
+def test_dataset(
+    result: Any,
+    table: Counts,
+    questions: Sequence[Contrast],
+    model: Design,
+    clustered: bool,  # noqa: FBT001 - as its neighbours
+) -> xr.Dataset:
+    """Label what `xdelnx.fitted_passes.test` computes; with clusters, degrees of freedom too."""
+    names = [*TEST_VARIABLES, "status", *(["df2"] if clustered else [])]
+    return _variables(result, names, table, model, questions, {"df2": (CONTRAST, GENE)})
 
 
 def _variables(
@@ -72,14 +78,14 @@ def _variables(
     table: Counts,
     model: Design,
     questions: Sequence[Contrast],
-    by_gene: Sequence[str] = (),
+    other_dims: Mapping[str, tuple[str, ...]] | None = None,
 ) -> xr.Dataset:
-    """Label the arrays of a result by the schema's dimensions; numbers that are ``by_gene`` here by the genes."""
+    """Label the arrays of a result by the schema's dimensions, or by others that variables have under an option."""
     sizes = {GENE: table.genes.size, COEFFICIENT: len(model.names), CONTRAST: len(questions)}
     types = {"status": np.int8, "iterations": np.int64}
     variables: dict[str, tuple[tuple[str, ...], Any]] = {}
     for name in names:
-        dims = (GENE,) if name in by_gene else VARIABLES[name].dims
+        dims = (other_dims or {}).get(name, VARIABLES[name].dims)
         shape = tuple(sizes[dim] for dim in dims)
         variables[name] = (dims, blocks.pick(result, name, shape, types.get(name, np.float64)))
     coords: dict[str, Any] = {
@@ -128,18 +134,6 @@ def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: float) -> dict[st
     if not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)):
         found["dispersion_trend"] = "the overdispersion itself, which is the same for all genes"
     return found | ({"deviance": "with the ridge penalty added"} if ridge else {})
-
-
-def method_comments(method: str, dispersion: Dispersion) -> dict[str, str]:
-    """Comments on variables that the edger method makes something else: by variable."""
-    if method != "edger":
-        return {}
-    found = {
-        "residual_df": "degrees of freedom of adjusted_deviance, its expectation where ql_dispersion is 1"
-    }
-    if dispersion.estimate:
-        found["dispersion_trend"] = "one for all genes: the median of the tenth with the largest means"
-    return found
 
 
 def contrasts_asked(contrasts: Any) -> Any:

@@ -242,6 +242,12 @@ examples:
     )
     _add_model(add)
     add.add_argument(
+        "--cluster",
+        metavar="COLUMN",
+        help="column of the samples, such as the donor, within which they need not be independent: errors and tests "
+        "are robust to that (default: none)",
+    )
+    add.add_argument(
         "--by",
         metavar="COLUMN",
         help="column of the samples, such as the cell type, whose groups are fitted on their own (default: none)",
@@ -279,13 +285,6 @@ def _add_model(add: argparse.ArgumentParser) -> None:
         action=yes_no,
         default=True,
         help="correct the overdispersion for the number of coefficients (default: yes)",
-    )
-    add.add_argument(
-        "--method",
-        choices=("glmgampoi", "edger"),
-        default="glmgampoi",
-        help="where quasi-likelihood dispersions come from: overdispersions with a trend, or, as in edgeR 4, "
-        "bias-adjusted deviances, for small counts and few replicates (default: %(default)s)",
     )
     add.add_argument(
         "--robust",

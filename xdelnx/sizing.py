@@ -140,10 +140,11 @@ def warned_of_imbalance(result: Any, questions: Sequence[Contrast], choice: Any)
         error = result["lfc_se"][i] * np.log(2.0)
         found = imbalance(result["coef"][i], error, result["pval"][i])
         if found is not None:
+            share = f"about {found.false:.0%}" if found.false < 0.9 else "most"
             warn(
                 f"size_factors={choice!r} disagree with most genes, which they shift by "
                 f"{found.shift / np.log(2.0):+.3f} log2 in {question.name!r}: of the {found.found:,} genes significant "
-                f"at 5 % about {found.false:.0%} are then false discoveries; use size_factors='invariant', which "
+                f"at 5 % {share} are then false discoveries; use size_factors='invariant', which "
                 "leaves genes that do not change unshifted"
             )
     return result

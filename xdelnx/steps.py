@@ -19,6 +19,7 @@ from xdelnx.centring import Directions, direction_variance
 from xdelnx.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.glm import Coefficients, Model, Penalty, fit_coefficients, start_from_data, start_from_fit
 from xdelnx.observations import Observations
+from xdelnx.sandwich import Clusters, clustered, empty_tests
 from xdelnx.status import Status
 from xdelnx.tiles import Block, Tile, tiles
 
@@ -64,12 +65,12 @@ class FitPlan:
         (contrast, parameter): each contrast as a sum of the basis' parameters; NaN for a joint test.
     centred
         What the size factors are centred by, where they are.
+    clusters
+        Of kinds, where tests are robust to what the samples of a cluster share.
     device
         Name of the backend.
     cooks
         Whether the second pass looks for outliers: "" no, "flag", or "mask", for those to be replaced.
-    adjusted
-        Whether it gives bias-adjusted deviances and their degrees of freedom.
     """
 
     layout: Layout
@@ -80,9 +81,9 @@ class FitPlan:
     reduced: tuple[Reduced, ...] = ()
     directions: np.ndarray | None = None
     centred: Directions | None = None
+    clusters: Clusters | None = None
     device: str = "cpu"
     cooks: str = ""
-    adjusted: bool = False
 
     @property
     def backend(self) -> Backend:
@@ -121,7 +122,7 @@ def direction(basis: Basis, weights: np.ndarray) -> np.ndarray:
     return weights[0] @ basis.to_coefficients if weights.shape[0] == 1 else np.full(basis.size, np.nan)
 
 
-def _scatter(parts: list[tuple[np.ndarray, Arrays]], n_genes: int) -> Arrays:
+def scatter(parts: list[tuple[np.ndarray, Arrays]], n_genes: int) -> Arrays:
     """Put the tiles' results in the block's order; genes without a count get NaN, 0 or False."""
     result: Arrays = {}
     for genes, arrays in parts:
@@ -164,7 +165,7 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
         )
         for tile in tiles(plan.backend, plan.layout, block)
     ]
-    return _scatter(parts, block.n_genes) if parts else _empty_fit(plan, block.n_genes)
+    return scatter(parts, block.n_genes) if parts else _empty_fit(plan, block.n_genes)
 
 
 def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
@@ -249,7 +250,7 @@ def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) ->
         found = fit_coefficients(model, tile.observations, at, start)
         parts.append((tile.genes, _refit_tile(plan, model, tile, at, found)))
     p = plan.basis.to_coefficients.shape[0]
-    result = _scatter(parts, block.n_genes) if parts else _empty_refit(plan, block.n_genes, p)
+    result = scatter(parts, block.n_genes) if parts else _empty_refit(plan, block.n_genes, p)
     result["status"] = _status(result, first)
     result["iterations"] = result["iterations"] + first["iterations"]
     return result
@@ -269,6 +270,8 @@ def _empty_refit(plan: FitPlan, n_genes: int, p: int) -> Arrays:
 
 
 def _empty_test(plan: FitPlan, n_genes: int) -> Arrays:
+    if plan.clusters is not None:
+        return empty_tests(plan.clusters, n_genes) | {"reduced_converged": np.zeros(n_genes, dtype=bool)}
     n_contrasts = 0 if plan.directions is None else plan.directions.shape[0]
     return {
         "contrast_variance": np.full((n_genes, n_contrasts), np.nan),
@@ -299,6 +302,9 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
     """Variance of each contrast, and the deviance without it, from the full fit's projection on."""
     xp, n_genes = plan.backend.xp, theta.shape[0]
     rows = xp.arange(n_genes)
+    if plan.clusters is not None:
+        terms = cluster_terms(plan, observations, xp.exp(log_mean), weight, theta)
+        return clustered(plan.clusters, *terms) | {"reduced_converged": np.ones(n_genes, dtype=bool)}
     deviances, all_converged = [], xp.ones(n_genes, dtype=xp.bool)
     for reduced in plan.reduced:
         model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift)
@@ -319,6 +325,13 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
     )
 
 
+def cluster_terms(plan: FitPlan, observations: Observations, m: Any, weight: Any, theta: Any) -> Any:
+    """Basis, and scores and information by kind (gene, kind), as `xdelnx.sandwich` takes them."""
+    score, _ = observations.newton(m, theta, plan.backend.xp.arange(theta.shape[0]))
+    basis, host = plan.basis, plan.backend.to_numpy
+    return basis.rows, basis.to_coefficients, host(score), host(weight)
+
+
 def test_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) -> Arrays:
     """One pass for contrasts asked for later.
 
@@ -329,15 +342,15 @@ def test_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) 
     """
     parts = [
         (tile.genes, _contrasts(plan, tile.observations, log_mean, weight, at))
-        for tile, at, log_mean, weight in _at_fit(plan, block, theta, beta)
+        for tile, at, log_mean, weight in at_fit(plan, block, theta, beta)
     ]
-    return _scatter(parts, block.n_genes) if parts else _empty_test(plan, block.n_genes)
+    return scatter(parts, block.n_genes) if parts else _empty_test(plan, block.n_genes)
 
 
 test_step.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
 
 
-def _at_fit(
+def at_fit(
     plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray
 ) -> Iterator[tuple[Tile, Any, Any, Any]]:
     """Tiles with overdispersion (gene,), log mean and expected information by kind (gene, kind) of a fit."""
@@ -347,26 +360,6 @@ def _at_fit(
         at = plan.backend.asarray(theta[tile.genes])
         weight = tile.observations.fisher(xp.exp(log_mean), at, xp.arange(tile.genes.size))
         yield tile, at, log_mean, weight
-
-
-def covariance_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) -> Arrays:
-    """Unscaled ``covariance`` of the coefficients, (gene, coefficient, coefficient)."""
-    model, p = Model(plan.backend, plan.basis, plan.penalty), plan.basis.to_coefficients.shape[0]
-    parts = []
-    for tile, _, _, weight in _at_fit(plan, block, theta, beta):
-        solved = _solved_columns(plan, model, model.information(weight))
-        parts.append((tile.genes, _host(plan, covariance=solved)))
-    return _scatter(parts, block.n_genes) if parts else {"covariance": np.full((block.n_genes, p, p), np.nan)}
-
-
-def _solved_columns(plan: FitPlan, model: Model, information: Any) -> Any:
-    """``T information^-1 T'`` for the map T from parameters to coefficients: (gene, coefficient, coefficient)."""
-    xp, to_coefficients = plan.backend.xp, plan.backend.asarray(plan.basis.to_coefficients)
-    columns = [
-        model.solve(information, xp.zeros((information.shape[0], 1), dtype=xp.float64) + row[None, :])
-        for row in (to_coefficients[i, :] for i in range(to_coefficients.shape[0]))
-    ]
-    return xp.stack([plan.backend.kernel("combine")(column, to_coefficients) for column in columns], axis=1)
 
 
 def status_of_test(status: np.ndarray, reduced_converged: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import xarray as xr
 from xdelnx import blocks, fitted_passes, inputs
 from xdelnx.adjusting import with_adjusted
 from xdelnx.adjustment import check_method
+from xdelnx.clustering import clusters_of, commented
 from xdelnx.contrasts import Contrast, resolve_contrasts
 from xdelnx.design import Design
 from xdelnx.fitted import reopen
@@ -49,7 +50,8 @@ def test(
         Log2 fold change t, 0 or more: test whether the fold change is larger, ``abs(log2fc) > t``, instead of
         whether there is any. P-values are valid for every fold change within the threshold ("TREAT", worst
         case); ``stat`` is that at the nearer end of the interval, 0 for estimates within it. For contrasts
-        of one degree of freedom; ``contrast=None`` then has no joint test.
+        of one degree of freedom; ``contrast=None`` then has no joint test. Of a fit with ``cluster=`` the
+        same by t statistics.
     adjust
         As in `fit`; None: as it was there.
     device, compute
@@ -78,18 +80,21 @@ def test(
     questions = resolve_contrasts(again.model, contrast, samples=again.table.samples, reduced=reduced)
     if threshold:
         questions = _with_a_fold_change(questions, again.model, asked=contrast is not None)
-    plan = again.plan(questions, device, threshold)
+    cluster = again.options.get("cluster")
+    plan = again.plan(questions, device, threshold, clusters_of(again.table, cluster, again.model, questions))
     weights = [question.weights for question in questions]
     result = fitted_passes.test(
         again.blocks(), plan, again.scale(plan), again.arrays, weights, again.table.genes, threshold
     )
     result = blocks.settled(result) if compute else result
-    dataset = test_dataset(result, again.table, questions, again.model)
-    dataset["df2"] = fit["df2"]
+    dataset = test_dataset(result, again.table, questions, again.model, cluster is not None)
+    if cluster is None:
+        dataset["df2"] = fit["df2"]
     dataset.attrs = {name: fit.attrs[name] for name in fit.attrs if name != "history"}
     dataset.attrs |= {"title": "Differential expression: tests", "history": history("test", fit)}
     dataset.attrs["lfc_threshold"] = float(lfc_threshold)
-    return with_adjusted(zarr_safe(annotate(dataset)), adjust or again.options.get("adjust", "bh"))
+    dataset = commented(annotate(dataset), cluster)
+    return with_adjusted(zarr_safe(dataset), adjust or again.options.get("adjust", "bh"))
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
