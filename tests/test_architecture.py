@@ -92,8 +92,10 @@ FLOORS = {
     "drawing": 60,
     "plot": 61,
     "option_types": 60,
-    "options": 61,
-    "cli": 62,
+    "option_groups": 61,
+    "jobs": 61,
+    "options": 62,
+    "cli": 63,
     # the facade names everything and, lazily, imports it all
     "__init__": 100,
     "__main__": 100,

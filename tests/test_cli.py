@@ -21,7 +21,8 @@ from xdelnx import __version__
 from xdelnx.adjustment import METHODS
 from xdelnx.blocks import DEVICES
 from xdelnx.cli import main
-from xdelnx.options import ADJUSTMENTS, parser
+from xdelnx.option_groups import ADJUSTMENTS
+from xdelnx.options import parser
 from xdelnx.schema import Status
 from xdelnx.stores import open_counts, write_store
 
@@ -33,6 +34,9 @@ COMMANDS = {
     "rank-genes": ("xdelnx.markers", "rank_genes", {"data"}),
     "fit": ("xdelnx.fitting", "fit", {"data", "compute"}),
     "test": ("xdelnx.testing", "test", {"data", "fit", "compute"}),
+    "filter-by-expression": ("xdelnx.filtering", "filter_by_expression", {"data"}),
+    "shrink-lfc": ("xdelnx.fold_changes", "shrink_lfc", {"result"}),
+    "covariance": ("xdelnx.inference", "covariance", {"data", "fit", "compute"}),
 }
 COMMON = {"help", "scheduler", "debug", "overwrite", "table"}
 
@@ -663,7 +667,7 @@ def test_help_loads_nothing_heavy():
 
 def test_bar_on_a_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("xdelnx.cli.BAR_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("xdelnx.jobs.BAR_AFTER_SECONDS", 0.0)
     arguments = ["simulate", str(tmp_path / "x.zarr"), "--n-samples", "4", "--n-genes", "50"]
     assert main(arguments) == 0
     assert "100% Completed" in capsys.readouterr().err
@@ -673,7 +677,7 @@ def test_bar_on_a_terminal(tmp_path, monkeypatch, capsys):
 
 
 def test_an_address_where_nobody_listens(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("xdelnx.cli.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("xdelnx.jobs.CONNECT_SECONDS", 1)
     assert main(["simulate", str(tmp_path / "x.zarr"), "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
@@ -682,7 +686,7 @@ def test_an_address_where_nobody_listens(tmp_path, capsys, monkeypatch):
 def test_cluster(tmp_path, store, monkeypatch, capsys):
     """Two worker processes compute the same, and a terminal shows their tasks."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("xdelnx.cli.BAR_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr("xdelnx.jobs.BAR_AFTER_SECONDS", 0.01)
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         options = ["--n-samples", "8", "--n-genes", "240", "--condition", "KO", "--levels", "False,True"]
@@ -690,3 +694,43 @@ def test_cluster(tmp_path, store, monkeypatch, capsys):
         assert main(["simulate", str(tmp_path / "y.zarr"), *options, *address]) == 0
     xr.testing.assert_identical(open_counts(tmp_path / "y.zarr").load(), open_counts(store).load())
     assert "waiting" in capsys.readouterr().err
+
+
+# ---- what is done with counts before, and with a fit after ------------------------------------------------
+
+
+def test_filter_by_expression_writes_the_genes_that_are_kept(store, tmp_path, capsys):
+    out = tmp_path / "kept.zarr"
+    assert main(["filter-by-expression", str(store), str(out), "--design", "~ KO"]) == 0
+    whole, kept = open_counts(store), open_counts(out)
+    keep = xd.filter_by_expression(whole, "~ KO")
+    assert 0 < kept.sizes["gene"] < whole.sizes["gene"]
+    xr.testing.assert_equal(kept.compute(), whole.isel(gene=keep.values).compute())
+    assert f"{kept.sizes['gene']} of {whole.sizes['gene']} genes" in capsys.readouterr().err
+
+
+def test_filter_by_groups(store, tmp_path):
+    out = tmp_path / "kept.zarr"
+    options = ["--group", "KO", "--min-count", "30", "--size-factors", "none"]
+    assert main(["filter-by-expression", str(store), str(out), *options]) == 0
+    data = open_counts(store)
+    keep = xd.filter_by_expression(data, group="KO", min_count=30.0, size_factors=None)
+    assert list(open_counts(out)["gene"].values) == list(data["gene"].values[keep.values])
+
+
+def test_shrink_lfc_and_covariance(store, tmp_path):
+    fitted, shrunken, covariances = (str(tmp_path / f"{name}.zarr") for name in ("fit", "shrunken", "cov"))
+    assert main(["fit", str(store), fitted, "--design", "~ KO"]) == 0
+    assert main(["shrink-lfc", fitted, shrunken]) == 0
+    result = xr.open_zarr(fitted)
+    expected = xd.shrink_lfc(result.compute())
+    np.testing.assert_array_equal(xr.open_zarr(shrunken)["log2fc_shrunken"], expected["log2fc_shrunken"])
+    genes = [str(name) for name in result["gene"].values[:2]]
+    assert (
+        main(["covariance", str(store), fitted, covariances, "--genes", genes[0], "--genes", genes[1]]) == 0
+    )
+    found = xr.open_zarr(covariances)["covariance"]
+    assert list(found["gene"].values) == genes
+    variance = np.diagonal(found.values, axis1=1, axis2=2)
+    # the square of what the fit has: a rounding each
+    np.testing.assert_allclose(variance, result["standard_error"].sel(gene=genes).values ** 2, rtol=1e-12)

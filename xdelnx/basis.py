@@ -126,7 +126,9 @@ def _largest_grouping(layout: Layout, scaled: np.ndarray, q: np.ndarray) -> np.n
     best = np.zeros(0, dtype=int)
     for group in [_distinct(scaled), *_factors(layout.design)]:
         outside = _outside(q, group, layout.sizes)
-        if outside.any() and not outside.all():  # a contrast of some levels leaves their sum: take them together
+        if (
+            outside.any() and not outside.all()
+        ):  # a contrast of some levels leaves their sum: take them together
             group = np.unique(np.where(outside[group], -1, group), return_inverse=True)[1]
         n_groups = group.max() + 1 if group.size else 0
         larger = n_groups > (best.max() + 1 if best.size else 0)

@@ -7,22 +7,16 @@ status: 0 done, 1 failed (the reason is the last line), 2 called the wrong way.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xdelnx.jobs import job, say
 from xdelnx.messages import fail
-from xdelnx.option_types import LOCAL_SCHEDULERS
 from xdelnx.options import parser
-
-CONNECT_SECONDS = 30
-BAR_AFTER_SECONDS = 1.0
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _plain_warnings():
             _COMMANDS[args.command](args)
     except KeyboardInterrupt:
-        _say("interrupted; no output was written")
+        say("interrupted; no output was written")
         return 1
     except Exception as error:
         if args.debug:
             raise
-        _say(f"error: {_message(error)}")
+        say(f"error: {_message(error)}")
         return 1
     return 0
 
@@ -58,15 +52,11 @@ def _message(error: BaseException) -> str:
     return f"{type(error).__name__}: {words} (--debug shows where)"
 
 
-def _say(text: str) -> None:
-    print(f"xdelnx: {text}", file=sys.stderr, flush=True)
-
-
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Print each warning as one line, without the source line that raised it."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         yield
 
 
@@ -79,19 +69,19 @@ def _simulate(args: argparse.Namespace) -> None:
 
     _check_outputs(args)
     names = ("n_samples", "n_genes", "condition", "levels", "n_batches", "covariate", "kind")
-    with _job(args.scheduler, f"simulating {args.n_samples:,} samples x {args.n_genes:,} genes"):
+    with job(args.scheduler, f"simulating {args.n_samples:,} samples x {args.n_genes:,} genes"):
         dataset = simulate(**_named(args, *names, "de_fraction", "seed", "chunks"))
         write_store(dataset, args.out, overwrite=args.overwrite)
-    _say(f"wrote {args.out}")
+    say(f"wrote {args.out}")
 
 
 def _convert(args: argparse.Namespace) -> None:
     from xdelnx.io import convert
 
-    with _job(args.scheduler, f"converting {args.source}"):
+    with job(args.scheduler, f"converting {args.source}"):
         dataset = convert(args.source, args.out, **_named(args, "layer", "samples", "overwrite"))
     counts = dataset["counts"]
-    _say(f"wrote {args.out}: {counts.shape[0]:,} samples x {counts.shape[1]:,} genes as {counts.dtype}")
+    say(f"wrote {args.out}: {counts.shape[0]:,} samples x {counts.shape[1]:,} genes as {counts.dtype}")
 
 
 def _pseudobulk(args: argparse.Namespace) -> None:
@@ -100,10 +90,10 @@ def _pseudobulk(args: argparse.Namespace) -> None:
 
     _check_outputs(args)
     data = open_counts(args.data, counts=args.counts)
-    with _job(args.scheduler, f"summing {_size(data[args.counts])} by {', '.join(args.by)}"):
+    with job(args.scheduler, f"summing {_size(data[args.counts])} by {', '.join(args.by)}"):
         result = pseudobulk(data, args.by, counts=args.counts)
         write_store(result, args.out, overwrite=args.overwrite)
-    _say(f"wrote {args.out}: {result.sizes['sample']:,} samples")
+    say(f"wrote {args.out}: {result.sizes['sample']:,} samples")
 
 
 def _rank_genes(args: argparse.Namespace) -> None:
@@ -112,7 +102,7 @@ def _rank_genes(args: argparse.Namespace) -> None:
 
     _check_outputs(args)
     data = open_counts(args.data, counts=args.counts)
-    with _job(args.scheduler, f"ranking {_size(data[args.counts])} by {', '.join(args.by)}"):
+    with job(args.scheduler, f"ranking {_size(data[args.counts])} by {', '.join(args.by)}"):
         result = rank_genes(
             data,
             args.by,
@@ -148,7 +138,7 @@ def _fit(args: argparse.Namespace) -> None:
         "counts",
         "device",
     )
-    with _job(args.scheduler, f"fitting {args.design} to {_size(data[args.counts])}"):
+    with job(args.scheduler, f"fitting {args.design} to {_size(data[args.counts])}"):
         result = fit(
             data,
             args.design,
@@ -170,9 +160,51 @@ def _test(args: argparse.Namespace) -> None:
     name = options_of(fitted)["counts"]
     data = open_counts(args.data, counts=name)
     contrast = None if args.contrast is None else _one_or_more(args.contrast)
-    with _job(args.scheduler, f"testing {_size(data[name])}"):
+    with job(args.scheduler, f"testing {_size(data[name])}"):
         result = test(data, fitted, contrast, **_named(args, "reduced", "lfc_threshold", "adjust", "device"))
     _finish(result, args)
+
+
+def _filter_by_expression(args: argparse.Namespace) -> None:
+    from xdelnx.filtering import filter_by_expression
+    from xdelnx.stores import gene_chunk, open_counts, write_store, zarr_safe
+
+    _check_outputs(args)
+    data = open_counts(args.data, counts=args.counts)
+    names = ("design", "min_count", "min_total_count", "large_n", "min_prop", "counts")
+    with job(args.scheduler, f"filtering {_size(data[args.counts])}"):
+        factors = None if args.size_factors == "none" else args.size_factors
+        keep = filter_by_expression(data, group=args.group, size_factors=factors, **_named(args, *names))
+        kept = zarr_safe(data.isel(gene=keep.values))
+        n_samples, n_genes = kept[args.counts].shape
+        chunk = gene_chunk(n_samples, n_genes, kept[args.counts].dtype)
+        write_store(kept.chunk(sample=-1, gene=chunk), args.out, overwrite=args.overwrite)
+    say(f"wrote {args.out}: {int(keep.sum()):,} of {keep.size:,} genes")
+
+
+def _shrink_lfc(args: argparse.Namespace) -> None:
+    from xdelnx.fold_changes import shrink_lfc
+    from xdelnx.stores import open_result, write_store
+
+    _check_outputs(args)
+    result = open_result(args.fit)
+    with job(args.scheduler, "shrinking fold changes"):
+        write_store(shrink_lfc(result), args.out, overwrite=args.overwrite)
+    say(f"wrote {args.out}")
+
+
+def _covariance(args: argparse.Namespace) -> None:
+    from xdelnx.fitted import options_of
+    from xdelnx.inference import covariance
+    from xdelnx.stores import open_counts, open_result, write_store
+
+    _check_outputs(args)
+    fitted = open_result(args.fit)
+    data = open_counts(args.data, counts=options_of(fitted)["counts"])
+    with job(args.scheduler, "computing covariances"):
+        found = covariance(data, fitted, args.genes)
+        write_store(found.to_dataset(name="covariance"), args.out, overwrite=args.overwrite)
+    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
 
 
 def _named(args: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -235,8 +267,8 @@ def _finish(result: xr.Dataset, args: argparse.Namespace) -> None:
             _write_table(_genes(result), partial, Path(args.table))
         write_store(result, args.out, overwrite=args.overwrite)
     for line in _summary(result):
-        _say(line)
-    _say(f"wrote {args.out}" + (f" and {args.table}" if args.table else ""))
+        say(line)
+    say(f"wrote {args.out}" + (f" and {args.table}" if args.table else ""))
 
 
 def _genes(result: xr.Dataset) -> pd.DataFrame:
@@ -287,98 +319,10 @@ _COMMANDS = {
     "rank-genes": _rank_genes,
     "fit": _fit,
     "test": _test,
+    "filter-by-expression": _filter_by_expression,
+    "shrink-lfc": _shrink_lfc,
+    "covariance": _covariance,
 }
-
-
-# ---------------------------------------------------------------- where it runs
-
-
-@contextmanager
-def _job(scheduler: str, what: str) -> Iterator[None]:
-    """Run a step on a scheduler, with a bar on a terminal and a line otherwise."""
-    import dask
-
-    start = time.monotonic()
-    _say(what)
-    if scheduler in LOCAL_SCHEDULERS:
-        with _pool(scheduler) as pool, dask.config.set(scheduler=scheduler, **pool), _bar():
-            yield
-    else:
-        with _client(scheduler) as client, _task_line(client):
-            yield
-    _say(f"done in {time.monotonic() - start:.1f} s")
-
-
-@contextmanager
-def _pool(scheduler: str) -> Iterator[dict[str, Any]]:
-    """Keep worker processes for the whole job: Dask would start new ones for each pass."""
-    if scheduler != "processes":
-        yield {}
-        return
-    from concurrent.futures import ProcessPoolExecutor
-
-    from dask.multiprocessing import get_context
-    from dask.system import CPU_COUNT
-
-    executor = ProcessPoolExecutor(CPU_COUNT, mp_context=get_context(), initializer=_leave_interrupts)
-    try:
-        yield {"pool": executor}
-    finally:  # after an interrupt, only what is under way is waited for
-        executor.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the one that started the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _bar() -> Any:
-    from dask.diagnostics import ProgressBar
-
-    return ProgressBar(minimum=BAR_AFTER_SECONDS, out=sys.stderr) if sys.stderr.isatty() else nullcontext()
-
-
-def _client(address: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        msg = "running on a cluster needs the package distributed: pip install 'xdelnx[distributed]'"
-        raise ImportError(msg) from error
-    try:
-        client = Client(address, timeout=CONNECT_SECONDS)
-    except OSError as error:
-        msg = f"no Dask scheduler answers at {address}; check the address, or start one (dask scheduler)"
-        raise ConnectionError(msg) from error
-    _say(f"on {address} ({len(client.scheduler_info()['workers'])} workers); watch {client.dashboard_link}")
-    return client
-
-
-@contextmanager
-def _task_line(client: Any) -> Iterator[None]:
-    """Keep a line on the terminal up to date with the tasks of the cluster."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(BAR_AFTER_SECONDS):
-            running, waiting = client.run_on_scheduler(_tasks)
-            print(f"\r{running:,} tasks running, {waiting:,} waiting   ", end="", file=sys.stderr, flush=True)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        print(file=sys.stderr)
-
-
-def _tasks(dask_scheduler: Any) -> tuple[int, int]:
-    states = [task.state for task in dask_scheduler.tasks.values()]
-    return states.count("processing"), sum(state in ("waiting", "queued", "no-worker") for state in states)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,16 @@ import argparse
 from typing import Any
 
 import xdelnx
-from xdelnx.option_types import as_levels, as_overdispersion, as_pair, as_scheduler
-
-ADJUSTMENTS = ("bh", "by", "holm", "storey")
+from xdelnx.option_groups import (
+    add_adjust,
+    add_by,
+    add_counts,
+    add_model,
+    add_shared,
+    add_size_factors,
+    add_table,
+)
+from xdelnx.option_types import as_levels, as_pair, as_scheduler
 
 _EXAMPLES = """\
 examples:
@@ -149,8 +156,8 @@ example:
   xdelnx pseudobulk cells.zarr donors.zarr --by donor --by cell_type"""
     add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
     add.add_argument("out", metavar="OUT", help="Zarr store to write the sums to")
-    _add_by(add)
-    _add_counts(add)
+    add_by(add)
+    add_counts(add)
     return add
 
 
@@ -165,7 +172,7 @@ examples:
   xdelnx rank-genes cells.zarr markers.zarr --by cell_type --groups NK --reference T"""
     add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
     add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
-    _add_by(add)
+    add_by(add)
     add.add_argument(
         "--groups",
         action="append",
@@ -178,30 +185,11 @@ examples:
         metavar="LABEL",
         help="what each group is compared with: rest, all other cells, or a group (default: %(default)s)",
     )
-    _add_size_factors(add)
-    _add_adjust(add, "bh")
-    _add_counts(add)
-    _add_table(add)
+    add_size_factors(add)
+    add_adjust(add, "bh")
+    add_counts(add)
+    add_table(add)
     return add
-
-
-def _add_by(add: argparse.ArgumentParser) -> None:
-    add.add_argument(
-        "--by",
-        action="append",
-        required=True,
-        metavar="COLUMN",
-        help="column of the samples; given several times, cells with equal values of all are one group",
-    )
-
-
-def _add_counts(add: argparse.ArgumentParser) -> None:
-    add.add_argument(
-        "--counts",
-        default="counts",
-        metavar="VARIABLE",
-        help="variable of COUNTS with the counts (default: %(default)s)",
-    )
 
 
 def _add_fit(commands: Any) -> argparse.ArgumentParser:
@@ -240,7 +228,7 @@ examples:
         help="what to test: last (the last term), none, or a contrast as in xdelnx test; may be given "
         "several times (default: last)",
     )
-    _add_model(add)
+    add_model(add)
     add.add_argument(
         "--cluster",
         metavar="COLUMN",
@@ -252,69 +240,10 @@ examples:
         metavar="COLUMN",
         help="column of the samples, such as the cell type, whose groups are fitted on their own (default: none)",
     )
-    _add_counts(add)
-    _add_adjust(add, "bh")
-    _add_shared(add)
+    add_counts(add)
+    add_adjust(add, "bh")
+    add_shared(add)
     return add
-
-
-def _add_model(add: argparse.ArgumentParser) -> None:
-    _add_size_factors(add)
-    add.add_argument(
-        "--offset",
-        metavar="VARIABLE",
-        help="variable of COUNTS with offsets on the log scale (default: none)",
-    )
-    add.add_argument(
-        "--overdispersion",
-        type=as_overdispersion,
-        default=True,
-        metavar="HOW",
-        help="variance beyond Poisson: true (estimated for each gene), global (one estimate for all), false (none), "
-        "or a number (default: true)",
-    )
-    yes_no = argparse.BooleanOptionalAction
-    add.add_argument(
-        "--shrinkage",
-        action=yes_no,
-        default=True,
-        help="let genes of similar mean support each other's estimate of variance (default: yes)",
-    )
-    add.add_argument(
-        "--cox-reid",
-        action=yes_no,
-        default=True,
-        help="correct the overdispersion for the number of coefficients (default: yes)",
-    )
-    add.add_argument(
-        "--robust",
-        action=yes_no,
-        default=False,
-        help="keep genes of extreme variance from bending what others are shrunken to (default: no)",
-    )
-    add.add_argument(
-        "--cooks",
-        choices=("flag", "replace"),
-        help="flag genes, or replace counts, that are out of line with their replicates (default: neither)",
-    )
-    add.add_argument(
-        "--ridge",
-        type=float,
-        metavar="X",
-        default=0.0,
-        help="penalty that draws coefficients to 0 (default: %(default)s, none)",
-    )
-
-
-def _add_size_factors(add: argparse.ArgumentParser) -> None:
-    add.add_argument(
-        "--size-factors",
-        default="normed_sum",
-        metavar="HOW",
-        help="how samples of different depth are made comparable: normed_sum (by library size), "
-        "ratio, poscounts, tmm, none, or a column of the samples; for fit also invariant (library size, corrected by "
-        "the genes that do not change) (default: %(default)s)",
-    )
 
 
 def _add_test(commands: Any) -> argparse.ArgumentParser:
@@ -348,34 +277,73 @@ examples:
         metavar="X",
         help="test for log2 fold changes above X or below -X instead of any (default: %(default)s)",
     )
-    _add_adjust(add, None)
-    _add_shared(add)
+    add_adjust(add, None)
+    add_shared(add)
     return add
 
 
-def _add_adjust(add: argparse.ArgumentParser, default: str | None) -> None:
-    add.add_argument(
-        "--adjust",
-        choices=ADJUSTMENTS,
-        default=default,
-        help="adjustment of the p-values: Benjamini-Hochberg, Benjamini-Yekutieli, Holm, or Storey's q-values "
-        f"(default: {default or 'as in the fit'})",
+def _add_filter(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser(
+        "filter-by-expression", help="leave out genes with too few counts for a test", allow_abbrev=False
     )
-
-
-def _add_shared(add: argparse.ArgumentParser) -> None:
+    add.description = """\
+Write a store of counts with the genes that have counts enough in as many samples as the smallest group of
+the design has (edgeR's rule)."""
+    add.epilog = """\
+examples:
+  xdelnx filter-by-expression counts.zarr kept.zarr --design "~ batch + drug"
+  xdelnx filter-by-expression counts.zarr kept.zarr --group drug --min-count 5"""
+    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts (see xdelnx convert)")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the genes that are kept to")
+    add.add_argument("--design", metavar="FORMULA", help="design whose smallest group counts (default: none)")
     add.add_argument(
-        "--device", default="auto", choices=("auto", "cpu"), help="where to compute (default: %(default)s)"
+        "--group",
+        action="append",
+        metavar="COLUMN",
+        help="instead: column of the samples whose smallest group counts; may be given several times",
     )
-    _add_table(add)
+    for name, default, what in (
+        ("--min-count", 10.0, "least count in a sample of median size"),
+        ("--min-total-count", 15.0, "least sum of a gene's counts"),
+        ("--large-n", 10.0, "samples beyond which not all of the smallest group are asked for"),
+        ("--min-prop", 0.7, "proportion of those that is"),
+    ):
+        add.add_argument(
+            name, type=float, metavar="X", default=default, help=f"{what} (default: %(default)s)"
+        )
+    add_size_factors(add)
+    add_counts(add)
+    return add
 
 
-def _add_table(add: argparse.ArgumentParser) -> None:
+def _add_shrink(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser(
+        "shrink-lfc", help="shrink the fold changes of a fit or a test", allow_abbrev=False
+    )
+    add.description = """\
+Shrink log2 fold changes adaptively: noisy ones to near zero, well measured ones hardly; with s-values, which say
+how sure each one's sign is."""
+    add.epilog = "example:\n  xdelnx shrink-lfc fit.zarr shrunken.zarr"
+    add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit or test wrote")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
+    return add
+
+
+def _add_covariance(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser(
+        "covariance", help="covariances of the coefficients of each gene", allow_abbrev=False
+    )
+    add.description = (
+        "Compute the covariances of the coefficients (natural log) of each gene, or of some, of a fit."
+    )
+    add.epilog = "example:\n  xdelnx covariance counts.zarr fit.zarr covariance.zarr --genes GLI3 --genes SHH"
+    add.add_argument("data", metavar="COUNTS", help="the store of counts the fit was made from")
+    add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit wrote")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
     add.add_argument(
-        "--table",
-        metavar="CSV",
-        help="also write a table of the genes (.csv or .tsv, also .gz), smallest p-value first",
+        "--genes", action="append", metavar="GENE", help="gene; may be given several times (default: all)"
     )
+    return add
 
 
 _COMMANDS = {
@@ -385,4 +353,7 @@ _COMMANDS = {
     "rank-genes": _add_rank_genes,
     "fit": _add_fit,
     "test": _add_test,
+    "filter-by-expression": _add_filter,
+    "shrink-lfc": _add_shrink,
+    "covariance": _add_covariance,
 }
