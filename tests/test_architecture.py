@@ -26,11 +26,13 @@ FLOORS = {
     # NumPy and Numba on the CPU, CuPy on a GPU
     "kernels": 10,
     "linear_kernels": 11,
+    "moment_kernels": 11,
     "nonzero_kernels": 11,
     "block_kernels": 11,
     "backend": 12,
     # algorithms, one file per step of the method
     "basis": 20,
+    "bias_adjustment": 20,
     "zeros": 20,
     "matrices": 20,
     "observations": 20,
@@ -52,9 +54,10 @@ FLOORS = {
     "survey": 22,
     "tiles": 22,
     "steps": 23,
-    "gathered": 24,
+    "gathered": 25,
     "outliers": 24,
     "covariances": 24,
+    "bias_adjusted": 24,
     # labels; chunks and devices
     "checks": 40,
     "formulas": 40,

@@ -509,6 +509,17 @@ TABLE = {
         ValueError,
         "one overdispersion for all leaves none; use overdispersion=True",
     ),
+    "method, word": (
+        fit(method="deseq2"),
+        ValueError,
+        "method='deseq2' is unknown; choose 'glmgampoi' or 'edger'",
+    ),
+    "method, no prior": (fit(method="edger", shrinkage=False), ValueError, "leave out shrinkage=False"),
+    "method, many overdispersions": (
+        fit(method="edger", overdispersion=np.ones(G)),
+        ValueError,
+        "method='edger' has one overdispersion for all genes; give a number, 'global', or True",
+    ),
     "cooks, word": (
         fit(cooks="drop"),
         ValueError,

@@ -418,6 +418,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "overdispersion": True,
         "shrinkage": True,
         "cox_reid": True,
+        "method": "glmgampoi",
         "robust": False,
         "cooks": None,
         "ridge": 0.0,
@@ -441,7 +442,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
         "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu "
-        "--cooks flag --cluster donor"
+        "--cooks flag --cluster donor --method edger"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -453,6 +454,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "overdispersion": 0.5,
         "shrinkage": False,
         "cox_reid": False,
+        "method": "edger",
         "robust": True,
         "cooks": "flag",
         "ridge": 2.0,

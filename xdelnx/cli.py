@@ -129,6 +129,7 @@ def _fit(args: argparse.Namespace) -> None:
         "overdispersion",
         "shrinkage",
         "cox_reid",
+        "method",
         "robust",
         "cooks",
         "ridge",

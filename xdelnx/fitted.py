@@ -36,6 +36,7 @@ def make_plan(
     centred: Directions | None = None,
     cooks: str | None = None,
     clusters: np.ndarray | None = None,
+    adjusted: bool = False,
 ) -> FitPlan:
     """Plan a fit of the design that also answers the questions.
 
@@ -66,6 +67,7 @@ def make_plan(
         clusters=None if clusters is None else _clusters(layout, clusters, questions),
         device=device,
         cooks="flag" if cooks else "",
+        adjusted=adjusted,
     )
 
 

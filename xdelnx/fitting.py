@@ -21,14 +21,16 @@ from xdelnx.fitted import make_plan
 from xdelnx.gathered import AcrossGenes
 from xdelnx.groupwise import fit_by_group
 from xdelnx.inputs import Counts
-from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset
+from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_dataset, method_comments
 from xdelnx.messages import fail
 from xdelnx.outliers import cutoff, warn_without_replicates
+from xdelnx.passes import Dispersion
 from xdelnx.running import Job, run
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.sizing import centred_by
 from xdelnx.stores import zarr_safe
 
+METHODS = ("glmgampoi", "edger")
 COOKS = ("flag", "replace")
 
 
@@ -43,6 +45,7 @@ def fit(
     overdispersion: Any = True,
     shrinkage: bool = True,
     cox_reid: bool = True,
+    method: str = "glmgampoi",
     robust: bool = False,
     cooks: str | None = None,
     ridge: float = 0.0,
@@ -84,6 +87,11 @@ def fit(
         own overdispersion and the test is a likelihood-ratio test.
     cox_reid
         Adjust the overdispersion for the degrees of freedom of the coefficients.
+    method
+        ``"glmgampoi"``: overdispersions with a trend, quasi-likelihood dispersions from these; ``"edger"``, as
+        edgeR 4: one overdispersion for all genes (the median of the tenth with the largest means, unless
+        it is given), quasi-likelihood dispersions from deviances that are adjusted for the bias of small
+        counts, to degrees of freedom by gene. For few replicates and small counts; visits every zero.
     robust
         Estimate the prior without the genes whose dispersion is far out, and shrink those less: ``prior_df``
         and ``df2`` are then by gene. Hypervariable genes keep their own dispersion, and the others, which
@@ -144,6 +152,7 @@ def fit(
     ----------
     Ahlmann-Eltze & Huber 2020; Lund et al. 2012; McCarthy et al. 2012; Smyth 2004; Phipson et al. 2016,
     doi:10.1214/16-AOAS920, for ``robust``; Love et al. 2014, doi:10.1186/s13059-014-0550-8, for ``cooks``;
+    Chen et al. 2025, doi:10.1093/nar/gkaf018, for ``method="edger"``;
     Bell & McCaffrey 2002 and Pustejovsky & Tipton 2018, doi:10.1080/07350015.2016.1247004, for ``cluster``.
 
     Examples
@@ -166,22 +175,16 @@ def fit(
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
     ridge, cooks = inputs.as_amount(ridge, "ridge"), _check_cooks(cooks)
     clusters = clusters_of(table, cluster, model, questions, ridge=ridge, cooks=cooks)
-    plan = make_plan(
-        model,
-        questions,
-        ridge=ridge,
-        cox_reid=cox_reid,
-        device=device,
-        centred=centred_by(size_factors, model, ridge),
-        cooks=cooks,
-        clusters=clusters,
-    )
+    how: dict[str, Any] = {"cooks": cooks, "adjusted": _check_method(method, dispersion, shrinkage=shrinkage)}
+    how |= {"centred": centred_by(size_factors, model, ridge), "clusters": clusters}
+    plan = make_plan(model, questions, ridge=ridge, cox_reid=cox_reid, device=device, **how)
     by_sample, by_entry, offset_name = inputs.as_offset(offset, table)
     options = AcrossGenes(
         residual_df=len(table.samples) - len(model.names),
         shrinkage=shrinkage,
         single=not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)),
         robust=inputs.as_flag(robust, "robust"),
+        method=method,
     )
     _check_robust(options)
     warn_without_replicates(plan.layout, cooks)
@@ -203,6 +206,7 @@ def fit(
         "overdispersion": inputs.recorded(overdispersion),
         "shrinkage": shrinkage,
         "cox_reid": cox_reid,
+        "method": method,
         "robust": options.robust,
         "cooks": cooks,
         "ridge": ridge,
@@ -212,12 +216,29 @@ def fit(
     }
     dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
     notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge)
+    notes |= method_comments(method, dispersion)
     notes["max_cooks"] = f"an outlier above {cutoff(plan.layout):.6g}"
     return with_adjusted(zarr_safe(commented(_annotated(dataset, notes), cluster)), adjust)
 
 
 def _given_offset(by_sample: np.ndarray | None, by_entry: Any) -> tuple[tuple[str, ...], Any]:
     return ((SAMPLE,), by_sample) if by_entry is None else ((SAMPLE, GENE), by_entry)
+
+
+def _check_method(method: Any, dispersion: Dispersion, *, shrinkage: bool) -> bool:
+    """Return whether deviances are bias-adjusted; raise ValueError if the method is unknown, or cannot."""
+    if method not in METHODS:
+        fail(f"method={method!r} is unknown; choose {' or '.join(map(repr, METHODS))}")
+    if method == "edger" and not shrinkage:
+        fail(
+            "method='edger' is about quasi-likelihood dispersions shrunken to a prior: leave out shrinkage=False"
+        )
+    if method == "edger" and isinstance(dispersion.given, np.ndarray):
+        fail(
+            "method='edger' has one overdispersion for all genes; give a number, 'global', or True for that of "
+            "genes with large counts"
+        )
+    return method == "edger"
 
 
 def _check_cooks(cooks: Any) -> str | None:
@@ -231,7 +252,7 @@ def _check_robust(options: AcrossGenes) -> None:
     """Raise ValueError where there is no prior that outliers could bend."""
     if options.robust and not options.shrinkage:
         fail("robust=True is about the prior that dispersions are shrunken to, and shrinkage=False has none")
-    if options.robust and options.single:
+    if options.robust and options.single and options.method != "edger":
         fail(
             "robust=True sets apart the genes whose overdispersion is far from that of others, and one "
             "overdispersion for all leaves none; use overdispersion=True, or leave robust out"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xdelnx.bias_adjusted import abundant_dispersion
 from xdelnx.sandwich import wald_statistic
 from xdelnx.shrinkage import shrink
 from xdelnx.significance import (
@@ -38,17 +39,20 @@ class AcrossGenes:
         Whether the overdispersion is one number, which then is its own trend.
     robust
         Whether the prior has degrees of freedom (gene,), fewer for hypervariable genes.
+    method
+        ``"glmgampoi"``, or ``"edger"``: one overdispersion, and quasi-likelihood dispersions from deviances.
     """
 
     residual_df: float | np.ndarray
     shrinkage: bool
     single: bool
     robust: bool = False
+    method: str = "glmgampoi"
 
     @property
     def by_gene(self) -> bool:
         """Whether genes differ in the degrees of freedom of their tests."""
-        return self.shrinkage and (self.robust or np.ndim(self.residual_df) > 0)
+        return self.shrinkage and (self.robust or self.method == "edger" or np.ndim(self.residual_df) > 0)
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:
@@ -70,10 +74,14 @@ def across_genes(options: AcrossGenes, mean: np.ndarray, theta: np.ndarray) -> A
     -------
     dict
         ``dispersion``, ``theta`` (the final one); with shrinkage also ``dispersion_trend``,
-        ``ql_dispersion``, ``ql_prior``, ``ql_dispersion_shrunken`` (gene,) and ``prior_df``, () or (gene,).
+        ``ql_dispersion``, ``ql_prior``, ``ql_dispersion_shrunken`` (gene,) and ``prior_df``, () or (gene,); the
+        last four come after the second pass in the edger method.
     """
     if not options.shrinkage:
         return {"dispersion": theta, "theta": theta}
+    if options.method == "edger":
+        one = np.where(np.isnan(theta), np.nan, abundant_dispersion(mean, theta))
+        return {"dispersion": theta, "theta": one, "dispersion_trend": one}
     trend = theta if options.single else None
     result = shrink(mean, theta, options.residual_df, trend, robust=options.robust)
     return {
@@ -87,9 +95,9 @@ def across_genes(options: AcrossGenes, mean: np.ndarray, theta: np.ndarray) -> A
     }
 
 
-def denominator_df(options: AcrossGenes, prior_df: np.ndarray | None) -> np.ndarray:
+def denominator_df(residual_df: float | np.ndarray, prior_df: np.ndarray | None) -> np.ndarray:
     """Degrees of freedom of the residual and the prior together, () or (gene,); infinite without shrinkage."""
-    return np.array(np.inf if prior_df is None else options.residual_df + prior_df)
+    return np.array(np.inf if prior_df is None else residual_df + prior_df)
 
 
 def contrast_statistics(

@@ -45,11 +45,15 @@ def fit_dataset(
     names += [*SHRINKAGE_VARIABLES, "prior_df"] if options.shrinkage else []
     names += ["status", "iterations", *(["max_cooks"] if cooks else [])]
     names += [*TEST_VARIABLES] if questions else []
+    edger = options.method == "edger"
     names += ["df2"] if questions or not clustered else []
-    dims: dict[str, tuple[str, ...]] = {"prior_df": (GENE,), "df2": (GENE,)} if options.by_gene else {}
+    names += ["adjusted_deviance", "residual_df"] if edger else []
+    by_gene = ["df2", *(["prior_df"] if options.robust else [])] if options.by_gene else []
+    dims: dict[str, tuple[str, ...]] = dict.fromkeys([*by_gene, *(["residual_df"] if edger else [])], (GENE,))
     dims |= {"df2": (CONTRAST, GENE)} if clustered else {}
     dataset = _variables(result, names, table, model, questions, dims)
-    dataset["residual_df"] = ((), float(options.residual_df))
+    if not edger:
+        dataset["residual_df"] = ((), float(options.residual_df))
     dataset["size_factor"] = ((SAMPLE,), _vector(factors, len(table.samples)))
     dataset["library_size"] = ((SAMPLE,), _vector(library_size, len(table.samples)))
     dataset["design"] = ((SAMPLE, COEFFICIENT), model.matrix)
@@ -134,6 +138,18 @@ def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: float) -> dict[st
     if not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)):
         found["dispersion_trend"] = "the overdispersion itself, which is the same for all genes"
     return found | ({"deviance": "with the ridge penalty added"} if ridge else {})
+
+
+def method_comments(method: str, dispersion: Dispersion) -> dict[str, str]:
+    """Comments on variables that the edger method makes something else: by variable."""
+    if method != "edger":
+        return {}
+    found = {
+        "residual_df": "degrees of freedom of adjusted_deviance, its expectation where ql_dispersion is 1"
+    }
+    if dispersion.estimate:
+        found["dispersion_trend"] = "one for all genes: the median of the tenth with the largest means"
+    return found
 
 
 def contrasts_asked(contrasts: Any) -> Any:

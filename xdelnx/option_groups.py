@@ -60,6 +60,13 @@ def add_model(add: argparse.ArgumentParser) -> None:
         help="correct the overdispersion for the number of coefficients (default: yes)",
     )
     add.add_argument(
+        "--method",
+        choices=("glmgampoi", "edger"),
+        default="glmgampoi",
+        help="where quasi-likelihood dispersions come from: overdispersions with a trend, or, as in edgeR 4, "
+        "bias-adjusted deviances, for small counts and few replicates (default: %(default)s)",
+    )
+    add.add_argument(
         "--robust",
         action=yes_no,
         default=False,

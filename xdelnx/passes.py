@@ -16,6 +16,8 @@ from dask.delayed import Delayed
 
 from xdelnx import gathered, steps
 from xdelnx.basis import Layout
+from xdelnx.bias_adjusted import adjust_step
+from xdelnx.bias_adjusted import shrunken as shrunken_deviances
 from xdelnx.blocks import Blocks, as_it_is
 from xdelnx.centring import Directions, shift_of_kinds
 from xdelnx.matrices import as_matrix
@@ -301,6 +303,8 @@ def _refit_block(
     block = replace(scale.block(counts, offset), compressed=first["compressed"])
     at = theta[slice(*genes)]
     result = steps.refit_step(plan, block, at, first)
+    if plan.adjusted:
+        result |= adjust_step(plan, block, at, result["beta"])
     if plan.cooks:
         result |= cooks_step(plan, block, at, result["beta"])
         result["status"] = flagged(result["status"], result["outlier"])
@@ -314,11 +318,13 @@ def _finish(
     contrasts: list[np.ndarray],
 ) -> steps.Arrays:
     result = gathered.joined(refits)
+    if options.method == "edger":
+        middle = middle | shrunken_deviances(middle["mean"], result, robust=options.robust)
     if "wald_df" in result:
         return gathered.with_cluster_statistics(middle, result, contrasts)
     shrunken = middle.get("ql_dispersion_shrunken")
     variance = result.pop("variance") * (1.0 if shrunken is None else shrunken[:, None])
-    df2 = gathered.denominator_df(options, middle.get("prior_df"))
+    df2 = gathered.denominator_df(result.get("residual_df", options.residual_df), middle.get("prior_df"))
     statistics = gathered.contrast_statistics(
         contrasts,
         result["beta"],

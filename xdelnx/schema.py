@@ -47,6 +47,7 @@ VARIABLES: dict[str, Variable] = {
     "standard_error": Variable((GENE, COEFFICIENT), f"standard error of beta, {_SCALED}", "log"),
     "mean": Variable((GENE,), "mean over samples of the fitted count"),
     "deviance": Variable((GENE,), "negative binomial deviance of the final fit"),
+    "adjusted_deviance": Variable((GENE,), "deviance of the final fit, bias-adjusted to residual_df"),
     "dispersion": Variable((GENE,), "overdispersion"),  # how it was found: a comment, by `xdelnx.labelled`
     "dispersion_trend": Variable((GENE,), "overdispersion, local median over genes of similar mean"),
     "ql_dispersion": Variable((GENE,), "quasi-likelihood dispersion of the gene"),

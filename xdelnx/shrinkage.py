@@ -22,6 +22,8 @@ HALF = 0.5 - 1e-12  # of the weight, less rounding
 SPLINE_GENES = 100  # fewer genes have a constant prior
 SMALLEST_MEAN = 1e-8  # genes below take no part in the prior's fit
 INFINITE_DF = 1e7  # prior degrees of freedom beyond this are infinite for every purpose
+FEWEST_DF = 0.5  # adjusted ones: what fewer say of a gene's dispersion is mostly chance
+SMALLEST_Q = 1e-2  # of the median: where the logarithm ends
 MAX_ITERATIONS = 200
 
 
@@ -69,6 +71,35 @@ def shrink(
     vectors = [_put(part, value) for value in values]
     by_gene = _put(part, prior_df) if isinstance(prior_df, np.ndarray) else prior_df
     return Shrinkage(vectors[0], vectors[1], vectors[2], vectors[3], by_gene)
+
+
+def shrink_deviances(
+    mean: np.ndarray, deviance: np.ndarray, residual_df: np.ndarray, *, robust: bool = False
+) -> Shrinkage:
+    """Shrink quasi-likelihood dispersions that are deviances over their degrees of freedom, (gene,) both.
+
+    Genes with fewer than `FEWEST_DF` take no part in the prior's fit, and almost get their prior. Its
+    ``trend`` is NaN.
+    """
+    part = np.isfinite(mean) & np.isfinite(deviance)
+    known = part & (residual_df > FEWEST_DF)
+    full = np.full(mean.shape, np.nan)
+    if not known.any():
+        return Shrinkage(full, full, np.where(part, 1.0, np.nan), np.where(part, 1.0, np.nan), np.inf)
+    q = np.where(known, deviance / np.where(known, residual_df, 1.0), np.nan)
+    floored = np.maximum(q, SMALLEST_Q * np.median(q[known]))
+    prior, prior_df = fit_prior(mean[known], floored[known], residual_df[known], robust=robust)
+    at = np.full(mean.shape, np.nan)
+    at[known] = prior
+    others = part & ~known
+    nearest = np.argsort(mean[known])
+    at[others] = np.exp(np.interp(mean[others], mean[known][nearest], np.log(prior[nearest])))
+    by_gene = prior_df
+    if isinstance(prior_df, np.ndarray):
+        by_gene = np.where(part, np.max(prior_df), np.nan)
+        by_gene[known] = prior_df
+    d = np.where(part, residual_df, np.nan)
+    return Shrinkage(full, q, at, squeeze(np.where(known, q, at), d, at, by_gene), by_gene)
 
 
 def _put(part: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -71,6 +71,8 @@ class FitPlan:
         Name of the backend.
     cooks
         Whether the second pass looks for outliers: "" no, "flag", or "mask", for those to be replaced.
+    adjusted
+        Whether it gives bias-adjusted deviances and their degrees of freedom.
     """
 
     layout: Layout
@@ -84,6 +86,7 @@ class FitPlan:
     clusters: Clusters | None = None
     device: str = "cpu"
     cooks: str = ""
+    adjusted: bool = False
 
     @property
     def backend(self) -> Backend:
