@@ -3,7 +3,10 @@
 Tolerance 1e-13: the same products in another order.
 """
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import xarray as xr
@@ -11,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 
 import xdelnx as xd
 from xdelnx.adjustment import METHODS, adjust_pvalues, null_share
+from xdelnx.independent_filtering import lowess
 from xdelnx.stores import write_store
 
 NAMES = {"bh": "fdr_bh", "by": "fdr_by", "holm": "holm"}
@@ -118,3 +122,79 @@ def test_across_contrasts(three):
     turned = xd.adjust(fit.transpose("gene", ...), across=["contrast"])
     np.testing.assert_allclose(turned["padj"].transpose("contrast", "gene"), expected, rtol=1e-14)
     assert "padj" in xd.adjust(fit.isel(contrast=0))
+
+
+# ---- independent filtering -------------------------------------------------------------------------------
+
+
+def golden(name):
+    return pd.read_csv(Path(__file__).parent / "data" / name, skipinitialspace=True)
+
+
+def test_lowess_against_r():
+    """With an outlier, so that the robust rounds matter. 1e-9: R takes the same steps in another order."""
+    table = golden("lowess.csv")
+    found = lowess(table["x"].to_numpy(), table["y"].to_numpy(float))
+    np.testing.assert_allclose(found, table["lowess"], rtol=0.0, atol=1e-9)
+
+
+def test_independent_filtering_against_deseq2():
+    """DESeq2 1.38.3 on its own p-values and means, at its level of 0.1: the same genes, and a rounding."""
+    table = golden("independent_filtering.csv")
+    coords = {"gene": np.arange(len(table)).astype(str)}
+    result = xr.Dataset(
+        {"pval": (("contrast", "gene"), [table["pval"]]), "mean": ("gene", table["mean"])}, coords
+    )
+    padj = xd.adjust(result, filter_by="mean", alpha=0.1)["padj"].values[0]
+    np.testing.assert_array_equal(np.isnan(padj), table["padj"].isna())
+    assert 20 < np.isnan(padj).sum() < 580
+    np.testing.assert_allclose(padj, table["padj"], rtol=1e-13)
+
+
+@pytest.fixture(scope="module")
+def weak():
+    """Half of the genes with few counts, among which nothing can be found."""
+    rng = np.random.default_rng(4)
+    mean = np.where(np.arange(2000) < 1000, rng.uniform(0.1, 2.0, 2000), rng.uniform(50.0, 500.0, 2000))
+    pval = np.where(
+        mean > 50.0,
+        np.where(rng.random(2000) < 0.2, rng.beta(0.05, 8.0, 2000), rng.random(2000)),
+        rng.random(2000),
+    )
+    pval[::50] = np.nan
+    coords = {"gene": np.arange(2000).astype(str), "contrast": ["a", "b"]}
+    return xr.Dataset({"pval": (("contrast", "gene"), [pval, pval[::-1]]), "mean": ("gene", mean)}, coords)
+
+
+def test_filtering_finds_more_and_leaves_out_only_genes_of_low_mean(weak):
+    plain, filtered = xd.adjust(weak)["padj"][0], xd.adjust(weak, filter_by="mean")["padj"][0]
+    assert int((filtered < 0.05).sum()) > int((plain < 0.05).sum())
+    out = np.isnan(filtered) & np.isfinite(plain)
+    assert float(weak["mean"].where(out).max()) < float(weak["mean"].where(np.isfinite(filtered)).min())
+
+
+def test_filtering_by_an_array_lazily_and_across_contrasts(weak):
+    expected = xd.adjust(weak, filter_by="mean")
+    by_array = xd.adjust(weak.drop_vars("mean"), filter_by=weak["mean"])
+    xr.testing.assert_equal(by_array["padj"], expected["padj"])
+    lazy = xd.adjust(weak.chunk(gene=300), filter_by="mean")
+    np.testing.assert_array_equal(lazy["padj"].compute(), expected["padj"])
+    together = xd.adjust(weak, filter_by="mean", across="contrast")["padj"]
+    assert "after independent filtering" in together.attrs["long_name"]
+    # the second contrast's small p-values are at low means, and the cut is one for both
+    tested, kept = np.isfinite(weak["pval"]), np.isfinite(together)
+    cut = weak["mean"].where(kept).min(["gene", "contrast"])
+    xr.testing.assert_equal(kept, (tested & (weak["mean"] >= cut)).transpose(*kept.dims))
+
+
+def test_nothing_is_filtered_where_little_is_found(weak):
+    few = weak.assign(pval=weak["pval"].clip(0.01))
+    xr.testing.assert_equal(xd.adjust(few, filter_by="mean")["padj"], xd.adjust(few)["padj"])
+
+
+def test_filtering_of_a_fit_and_its_test():
+    ds = xd.simulate(n_samples=12, n_genes=300, seed=2)
+    fit = xd.fit(ds, "~ condition")
+    filtered = xd.adjust(fit, filter_by="mean")
+    tested = xd.adjust(xd.test(ds, fit, "condition[T.B]"), filter_by=fit["mean"])
+    np.testing.assert_allclose(tested["padj"], filtered["padj"], rtol=1e-8)  # of another start's p-values

@@ -51,6 +51,7 @@ FLOORS = {
     "clustering": 55,
     "mixture": 22,
     "adjustment": 23,
+    "independent_filtering": 23,
     "survey": 22,
     "tiles": 22,
     "steps": 23,

@@ -752,6 +752,26 @@ AFTER_A_FIT = {
         TypeError,
         "result is the Dataset that xdelnx.fit or xdelnx.test returned, received DataFrame",
     ),
+    "a filter that is not there": (
+        lambda fit: xd.adjust(fit, filter_by="means"),
+        ValueError,
+        "filter_by='means' is not a variable of the result along 'gene'; did you mean 'mean'",
+    ),
+    "a filter of another kind": (
+        lambda fit: xd.adjust(fit, filter_by=[1.0, 2.0]),
+        TypeError,
+        "filter_by is the name of a variable or a DataArray along 'gene', not list",
+    ),
+    "a filter of other genes": (
+        lambda fit: xd.adjust(fit, filter_by=fit["mean"][1:]),
+        ValueError,
+        "filter_by has other genes or dimensions",
+    ),
+    "a level of 5": (
+        lambda fit: xd.adjust(fit, filter_by="mean", alpha=5),
+        ValueError,
+        "alpha=5 is a false discovery rate, a number between 0 and 1",
+    ),
     "shrinking a fit without contrasts": (
         lambda fit: xd.shrink_lfc(xd.fit(DS, "~ condition", contrasts=None)),
         ValueError,
