@@ -174,6 +174,18 @@ def test_few_genes_have_the_prior_of_maximum_likelihood():
     np.testing.assert_array_equal(fit_prior(np.ones(20), np.ones(20), 5.0, robust=True)[1], np.inf)
 
 
+def test_dispersions_that_cannot_be_small_do_not_make_the_prior_certain():
+    """Of genes with few counts q is near 1 whatever their dispersion: the moments are those of the others."""
+    rng = np.random.default_rng(8)
+    mean = np.exp(rng.uniform(-2.0, 8.0, 4000))
+    q = rng.f(3, 6.0, 4000)
+    few = mean < 40.0
+    q[few] = 1.0 + 0.01 * rng.normal(size=few.sum())
+    assert np.isinf(fit_prior(mean, q, 3.0, robust=True)[1].max())
+    by_gene = fit_prior(mean, q, 3.0, robust=True, tail=~few)[1]
+    assert by_gene.max() == fit_prior(mean, q, 3.0)[1] < np.inf  # the others' moments say fewer
+
+
 # ---- counts ----------------------------------------------------------------------------------------------
 
 

@@ -10,12 +10,14 @@ import numpy as np
 from xdelnx.bias_adjustment import adjusted_deviance
 from xdelnx.glm import Model
 from xdelnx.influence import leverage, means
-from xdelnx.shrinkage import shrink_deviances
+from xdelnx.shrinkage import Shrinkage, fit_prior, squeeze
 from xdelnx.steps import Arrays, FitPlan
 from xdelnx.tiles import Block, dense_tiles
 
 ABUNDANT = 0.1  # of the genes, those with the largest means, give the overdispersion
 FEWEST_ABUNDANT = 50
+FEWEST_DF = 0.5  # adjusted ones: what fewer say of a gene's dispersion is mostly chance
+SMALLEST_Q = 1e-2  # of the median: where the logarithm ends
 
 
 def abundant_dispersion(mean: np.ndarray, theta: np.ndarray) -> float:
@@ -66,3 +68,32 @@ def shrunken(mean: np.ndarray, fitted: Arrays, *, robust: bool) -> Arrays:
         "ql_dispersion_shrunken": result.ql_dispersion_shrunken,
         "prior_df": np.array(result.prior_df),
     }
+
+
+def shrink_deviances(
+    mean: np.ndarray, deviance: np.ndarray, residual_df: np.ndarray, *, robust: bool = False
+) -> Shrinkage:
+    """Shrink quasi-likelihood dispersions that are deviances over their degrees of freedom, (gene,) both.
+
+    Genes with fewer than `FEWEST_DF` take no part in the prior's fit, and almost get their prior. Its
+    ``trend`` is NaN.
+    """
+    part = np.isfinite(mean) & np.isfinite(deviance)
+    known = part & (residual_df > FEWEST_DF)
+    full = np.full(mean.shape, np.nan)
+    if not known.any():
+        return Shrinkage(full, full, np.where(part, 1.0, np.nan), np.where(part, 1.0, np.nan), np.inf)
+    q = np.where(known, deviance / np.where(known, residual_df, 1.0), np.nan)
+    floored = np.maximum(q, SMALLEST_Q * np.median(q[known]))
+    prior, prior_df = fit_prior(mean[known], floored[known], residual_df[known], robust=robust)
+    at = np.full(mean.shape, np.nan)
+    at[known] = prior
+    others = part & ~known
+    nearest = np.argsort(mean[known])
+    at[others] = np.exp(np.interp(mean[others], mean[known][nearest], np.log(prior[nearest])))
+    by_gene = prior_df
+    if isinstance(prior_df, np.ndarray):
+        by_gene = np.where(part, np.max(prior_df), np.nan)
+        by_gene[known] = prior_df
+    d = np.where(part, residual_df, np.nan)
+    return Shrinkage(full, q, at, squeeze(np.where(known, q, at), d, at, by_gene), by_gene)

@@ -77,6 +77,11 @@ def quantile(p: np.ndarray, d: float | np.ndarray, d0: float) -> np.ndarray:
     return chdtri(d, 1.0 - p) / d if np.isinf(d0) else fdtri(d, d0, p)
 
 
+def lower_tail(d: float | np.ndarray) -> np.ndarray:
+    """Where the lower tail that is pulled in begins, without a spread of the prior."""
+    return quantile(np.array(LOWER_TAIL), d, np.inf)
+
+
 def upper_tail(x: np.ndarray, d: float | np.ndarray, d0: float) -> np.ndarray:
     """Upper tail of F(d, d0), or of chi-squared / d where d0 is infinite."""
     return chdtrc(d, d * x) if np.isinf(d0) else fdtrc(d, d0, x)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import betaln, digamma, gammaln, polygamma
 
 from xdelnx.kernels import compiled
-from xdelnx.robust_prior import FEWEST_GENES, outlier_df, robust_scale
+from xdelnx.robust_prior import FEWEST_GENES, lower_tail, outlier_df, robust_scale
 
 EXACT_GENES = 50_000  # the sliding median is exact up to here,
 CENTRES = 10_000  # and interpolated between this many centres beyond
@@ -22,8 +22,6 @@ HALF = 0.5 - 1e-12  # of the weight, less rounding
 SPLINE_GENES = 100  # fewer genes have a constant prior
 SMALLEST_MEAN = 1e-8  # genes below take no part in the prior's fit
 INFINITE_DF = 1e7  # prior degrees of freedom beyond this are infinite for every purpose
-FEWEST_DF = 0.5  # adjusted ones: what fewer say of a gene's dispersion is mostly chance
-SMALLEST_Q = 1e-2  # of the median: where the logarithm ends
 MAX_ITERATIONS = 200
 
 
@@ -66,40 +64,13 @@ def shrink(
     at = local_median(m, t) if trend is None else trend[part]
     q = (1.0 + m * t) / (1.0 + m * at)
     d = residual_df[part] if isinstance(residual_df, np.ndarray) and residual_df.ndim else residual_df
-    prior, prior_df = fit_prior(m, q, d, robust=robust)
+    # a count that varies by chance alone has no q below this: its lower tail is not that of F
+    tail = 1.0 / (1.0 + m * at) < lower_tail(d) if robust else None
+    prior, prior_df = fit_prior(m, q, d, robust=robust, tail=tail)
     values = at, q, prior, squeeze(q, d, prior, prior_df)
     vectors = [_put(part, value) for value in values]
     by_gene = _put(part, prior_df) if isinstance(prior_df, np.ndarray) else prior_df
     return Shrinkage(vectors[0], vectors[1], vectors[2], vectors[3], by_gene)
-
-
-def shrink_deviances(
-    mean: np.ndarray, deviance: np.ndarray, residual_df: np.ndarray, *, robust: bool = False
-) -> Shrinkage:
-    """Shrink quasi-likelihood dispersions that are deviances over their degrees of freedom, (gene,) both.
-
-    Genes with fewer than `FEWEST_DF` take no part in the prior's fit, and almost get their prior. Its
-    ``trend`` is NaN.
-    """
-    part = np.isfinite(mean) & np.isfinite(deviance)
-    known = part & (residual_df > FEWEST_DF)
-    full = np.full(mean.shape, np.nan)
-    if not known.any():
-        return Shrinkage(full, full, np.where(part, 1.0, np.nan), np.where(part, 1.0, np.nan), np.inf)
-    q = np.where(known, deviance / np.where(known, residual_df, 1.0), np.nan)
-    floored = np.maximum(q, SMALLEST_Q * np.median(q[known]))
-    prior, prior_df = fit_prior(mean[known], floored[known], residual_df[known], robust=robust)
-    at = np.full(mean.shape, np.nan)
-    at[known] = prior
-    others = part & ~known
-    nearest = np.argsort(mean[known])
-    at[others] = np.exp(np.interp(mean[others], mean[known][nearest], np.log(prior[nearest])))
-    by_gene = prior_df
-    if isinstance(prior_df, np.ndarray):
-        by_gene = np.where(part, np.max(prior_df), np.nan)
-        by_gene[known] = prior_df
-    d = np.where(part, residual_df, np.nan)
-    return Shrinkage(full, q, at, squeeze(np.where(known, q, at), d, at, by_gene), by_gene)
 
 
 def _put(part: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -252,7 +223,12 @@ def _weighted_medians(
 
 
 def fit_prior(
-    mean: np.ndarray, q: np.ndarray, residual_df: float | np.ndarray, *, robust: bool = False
+    mean: np.ndarray,
+    q: np.ndarray,
+    residual_df: float | np.ndarray,
+    *,
+    robust: bool = False,
+    tail: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float | np.ndarray]:
     """Scale (gene,) and degrees of freedom of the prior, by maximum likelihood of ``q / s0^2 ~ F(d, d0)``.
 
@@ -260,7 +236,9 @@ def fit_prior(
     and two thirds of its range; a constant with fewer than 100 genes.
 
     The robust one (`xdelnx.robust_prior`) has degrees of freedom (gene,). It is that of maximum likelihood
-    where this has more of them (there are no outliers, then, to speak of) and with fewer than ten genes.
+    where this has more of them (there are no outliers, then, to speak of) and with fewer than ten genes. Its
+    moments are those of the genes in ``tail``, if given: those whose dispersion can lie as far down as
+    F says; scales of the others differ from maximum likelihood as those of the nearest mean do.
     """
     if q.size == 0 or np.allclose(q, 1.0, rtol=0.0, atol=1e-12):
         return np.ones_like(q), np.full(q.shape, np.inf) if robust else np.inf
@@ -279,11 +257,16 @@ def fit_prior(
         return scale, prior_df
     by_gene = np.full(q.shape, prior_df)
     if part.sum() >= FEWEST_GENES:
-        log_scale, robust_df = robust_scale(basis[part], q[part], d)
-        if robust_df > prior_df:  # outliers only ever lower it
-            scale = np.exp(basis @ np.linalg.lstsq(basis[part], log_scale, rcond=None)[0])
-            by_gene[:] = robust_df
-        by_gene[part] = outlier_df(q[part] / scale[part], d, max(robust_df, prior_df))
+        free = part if tail is None else part & tail
+        if free.sum() >= FEWEST_GENES:
+            of_free = residual_df[free] if isinstance(residual_df, np.ndarray) else residual_df
+            log_scale, robust_df = robust_scale(basis[free], q[free], of_free)
+            if robust_df > prior_df:  # outliers only ever lower it
+                prior_df, order = robust_df, np.argsort(x[free])
+                change = (log_scale - np.log(scale[free]))[order]
+                scale = scale * np.exp(np.interp(x, x[free][order], change))
+        by_gene = np.full(q.shape, prior_df)
+        by_gene[part] = outlier_df(q[part] / scale[part], d, prior_df)
     return scale, by_gene
 
 
