@@ -28,6 +28,7 @@ FLOORS = {
     "linear_kernels": 11,
     "moment_kernels": 11,
     "nonzero_kernels": 11,
+    "weighted_kernels": 11,
     "block_kernels": 11,
     "backend": 12,
     # algorithms, one file per step of the method
@@ -37,6 +38,7 @@ FLOORS = {
     "matrices": 20,
     "observations": 20,
     "grouping": 21,
+    "weighting": 21,
     "expression": 21,
     "ranks": 21,
     "robust_prior": 21,
@@ -85,6 +87,7 @@ FLOORS = {
     "aggregation": 54,
     "groupwise": 56,
     "sizing": 54,
+    "weights_given": 54,
     "running": 55,
     "fitting": 57,
     "testing": 56,

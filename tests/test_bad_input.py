@@ -473,6 +473,95 @@ TABLE = {
         ValueError,
         "size_factors are of the order of 1, the library size of a sample over that of most; received s0 (1e+300)",
     ),
+    # ---- weights
+    "weights < 0": (
+        fit(weights=-np.ones(N)),
+        ValueError,
+        "weights are finite and 0 or more; received s0 (-1)",
+    ),
+    "weights NaN": (
+        fit(weights=np.where(np.arange(N) == 3, np.nan, 1.0)),
+        ValueError,
+        "weights are finite and 0 or more; received s3 (nan); a weight of 0 leaves a sample out",
+    ),
+    "weights infinite": (fit(weights=np.full(N, np.inf)), ValueError, "received s0 (inf), s1 (inf)"),
+    "weights, length": (
+        fit(weights=np.ones(3)),
+        ValueError,
+        "weights needs a number for each of the 8 samples; received an array of shape (3,)",
+    ),
+    "weights, number": (fit(weights=2.0), ValueError, "for each of the 8 samples; received one value"),
+    "weights, swapped": (
+        fit(weights=np.ones((G, N))),
+        ValueError,
+        "weights has the shape (30, 8); expected (8, 30) (sample, gene), or one number for each sample",
+    ),
+    "weights by gene": (
+        fit(weights="length"),
+        ValueError,
+        "weights has the dimensions ('gene'); one number for each sample has the dimension 'sample'",
+    ),
+    "weights of text": (
+        fit(weights="condition"),
+        TypeError,
+        "weights='condition': that variable does not hold numbers",
+    ),
+    "weights, unknown": (fit(weights="agee"), ValueError, "weights='agee' names no variable of the data"),
+    "weights all 0": (
+        fit(weights=np.zeros(N)),
+        ValueError,
+        "every weight is 0, which leaves out every sample",
+    ),
+    "weights leave a sample": (
+        fit(weights=np.eye(N)[0]),
+        ValueError,
+        "without the 7 samples of weight 0: there is one sample: a fit needs more",
+    ),
+    "weights leave too few": (
+        fit(weights=np.eye(N)[0] + np.eye(N)[5]),
+        ValueError,
+        "without the 6 samples of weight 0: the design leaves no residual degrees of freedom: 2 samples for 2",
+    ),
+    "weights leave a group": (
+        fit(weights=np.repeat([1.0, 0.0], 4)),
+        ValueError,
+        "without the 4 samples of weight 0: the design does not have full rank",
+    ),
+    "weights of entries < 0": (
+        fit(weights=np.where(np.arange(G) == 7, -1.0, np.ones((N, G)))),
+        ValueError,
+        "negative, NaN or infinite weights: 8, in 1 gene (g7); a weight of 0 leaves a count out",
+    ),
+    "weights of entries NaN, in chunks": (
+        fit(weights=da.full((N, G), np.nan, chunks=(4, 7))),
+        ValueError,
+        "negative, NaN or infinite weights: 240, in 30 genes (g0, g1, g2, g3, g4, ... (30 in all))",
+    ),
+    "weights of entries all 0": (
+        fit(weights=np.zeros((N, G))),
+        ValueError,
+        "every count with a weight above 0 is zero; are the weights those of these samples?",
+    ),
+    "weights of others": (
+        fit(weights=xr.DataArray(np.ones((N, G)), {"gene": GENES[::-1]}, ("sample", "gene"))),
+        ValueError,
+        "weights and counts differ in their names along 'gene'",
+    ),
+    "weights, ridge": (
+        fit(weights=np.ones((N, G)), ridge=0.5),
+        ValueError,
+        "use weights (sample,), or leave out one",
+    ),
+    "weights, cooks": (
+        fit(weights=np.ones(N), cooks="flag"),
+        ValueError,
+        "cooks='flag' compares a count with its replicates as if all weights were 1",
+    ),
+    "weights, lost": (
+        lambda: xd.test(DS, xd.fit(DS, "~ 1", weights=np.ones(N)).drop_vars("weights")),
+        ValueError,
+        "the Dataset is not a whole fit, it lacks weights",
+    ),
     # ---- other options
     "overdispersion < 0": (fit(overdispersion=-1), ValueError, "must be finite and 0 or more; received -1"),
     "overdispersion NaN": (

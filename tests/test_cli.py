@@ -289,10 +289,11 @@ def test_the_whole_way_on_a_cluster(tmp_path, in_python):
 def test_every_option_of_a_fit(tmp_path, store):
     """The options reach the function: the same words in Python give the same."""
     ds = open_counts(store).assign(size=("sample", np.linspace(0.5, 2.0, 8)), depth=("sample", np.zeros(8)))
+    ds = ds.assign(trust=("sample", np.linspace(0.5, 1.0, 8)))
     write_store(ds, tmp_path / "sized.zarr")
     words = (
         "--design '~ KO' --reference KO=True --contrasts 'KO[T.False]' --size-factors size --offset depth "
-        "--overdispersion 0.2 --no-shrinkage --no-cox-reid --ridge 0.5 --device cpu"
+        "--weights trust --overdispersion 0.2 --no-shrinkage --no-cox-reid --ridge 0.5 --device cpu"
     )
     arguments = ["fit", str(tmp_path / "sized.zarr"), str(tmp_path / "fit.zarr"), *shlex.split(words)]
     assert main(arguments) == 0
@@ -303,6 +304,7 @@ def test_every_option_of_a_fit(tmp_path, store):
         contrasts="KO[T.False]",
         size_factors="size",
         offset="depth",
+        weights="trust",
         overdispersion=0.2,
         shrinkage=False,
         cox_reid=False,
@@ -415,6 +417,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "contrasts": "last",
         "size_factors": "normed_sum",
         "offset": None,
+        "weights": None,
         "overdispersion": True,
         "shrinkage": True,
         "cox_reid": True,
@@ -441,8 +444,8 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
 def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
-        "--offset o --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind --device cpu "
-        "--cooks flag --cluster donor --method edger"
+        "--offset o --weights w --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind "
+        "--device cpu --cooks flag --cluster donor --method edger"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -451,6 +454,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "contrasts": ["a", "b-c"],
         "size_factors": None,
         "offset": "o",
+        "weights": "w",
         "overdispersion": 0.5,
         "shrinkage": False,
         "cox_reid": False,

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from xdelnx import block_kernels, kernels, linear_kernels, nonzero_kernels
+from xdelnx import block_kernels, kernels, linear_kernels, nonzero_kernels, weighted_kernels
 
-_KERNELS = (kernels, nonzero_kernels, block_kernels, linear_kernels)
+_KERNELS = (kernels, nonzero_kernels, block_kernels, linear_kernels, weighted_kernels)
 
 
 @cache

@@ -55,7 +55,8 @@ def adjust_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray
         m = backend.xp.exp(backend.kernel("combine")(backend.asarray(beta[tile.genes]), design))
         h = leverage(model, observations, m, at)
         y, mu, h = map(backend.to_numpy, (observations.y, means(observations, m), h))
-        found[:, tile.genes] = adjusted_deviance(y, mu, h, float(theta[tile.genes[0]]))
+        v = backend.to_numpy(observations.weights)
+        found[:, tile.genes] = adjusted_deviance(y, mu, h, float(theta[tile.genes[0]]), v)
     return {"adjusted_deviance": found[0], "residual_df": found[1]}
 
 

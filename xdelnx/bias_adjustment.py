@@ -99,7 +99,7 @@ def _gamma_limit(theta: float) -> np.ndarray:
 
 
 def adjusted_deviance(
-    y: np.ndarray, mu: np.ndarray, leverage: np.ndarray, theta: float
+    y: np.ndarray, mu: np.ndarray, leverage: np.ndarray, theta: float, weights: np.ndarray | float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bias-adjusted deviance of each gene, and its degrees of freedom: (gene,) each.
 
@@ -109,8 +109,12 @@ def adjusted_deviance(
         (gene, sample) counts, fitted means and leverages.
     theta
         Overdispersion, the same for all genes.
+    weights
+        (1 or gene, sample) of the counts: as the precisions of their deviances, so that those above 0 change no
+        degrees of freedom.
     """
     moments = moments_at(float(theta))
     weight = moments.weight(mu)
     deviances = unit_deviances(y, np.maximum(mu, 1e-300), np.full(y.shape[0], float(theta)))
-    return np.sum(weight * deviances, axis=1), np.sum(weight * moments.expected(mu, leverage), axis=1)
+    expected = np.where(weights > 0.0, weight * moments.expected(mu, leverage), 0.0)
+    return np.sum(weights * weight * deviances, axis=1), np.sum(expected, axis=1)

@@ -22,6 +22,7 @@ from dask.highlevelgraph import HighLevelGraph
 from xdelnx.matrices import as_dense, as_matrix
 from xdelnx.messages import fail
 from xdelnx.outliers import replace_counts
+from xdelnx.weighting import Entries
 
 BLOCK_ENTRIES = 16_000_000  # counts of a block at most (64 MB of 32-bit counts), unless one gene has more
 BLOCKS = 8  # at least so many for data that is not chunked, to keep a few workers busy
@@ -62,6 +63,8 @@ class Blocks:
         read; None for none.
     scale
         (sample,) scale for that, lazy or not.
+    weights
+        Weights of the counts, a Dask array as these, or (sample,); None for none.
     """
 
     counts: da.Array
@@ -69,6 +72,7 @@ class Blocks:
     in_memory: bool = False
     replaced: Any = None
     scale: Any = None
+    weights: Any = None
 
     @property
     def kept(self) -> bool:
@@ -85,7 +89,7 @@ class Blocks:
         ]
 
     def read(self, after: Any = None) -> list[tuple[Delayed, Delayed | None]]:
-        """Give each block of counts with its offset, under names of their own in each call.
+        """Give each block of counts with its offset (or `Entries`), under names of their own in each call.
 
         Passes that are separated by the step across genes must not share a read: one lazy array
         used by both would keep every block in memory until the first pass is over. Nor may they
@@ -94,6 +98,8 @@ class Blocks:
         """
         counts = _renamed_blocks(self.counts, after)
         offsets = [None] * len(counts) if self.offset is None else _renamed_blocks(self.offset, after)
+        if self.weights is not None:
+            offsets = self._entries(offsets, after)
         pairs = list(zip(counts, offsets, strict=True))
         if self.replaced is None:
             return pairs
@@ -102,6 +108,14 @@ class Blocks:
             (dask.delayed(_replaced)(*pair, mask, (part.start, part.stop), scale), pair[1])
             for pair, part in zip(pairs, self.bounds, strict=True)
         ]
+
+    def _entries(self, offsets: list[Any], after: Any) -> list[Any]:
+        """Offset and weights of each block."""
+        if isinstance(self.weights, da.Array):
+            weights = _renamed_blocks(self.weights, after)
+        else:
+            weights = [as_it_is(self.weights)] * len(offsets)
+        return [dask.delayed(Entries)(*pair) for pair in zip(offsets, weights, strict=True)]
 
 
 def _replaced(
@@ -140,14 +154,16 @@ def _second(_first: Any, second: Any) -> Any:
     return second
 
 
-def gene_blocks(counts: Any, offset: Any = None) -> Blocks:
-    """Arrange counts (sample, gene), and a per-entry offset, in blocks of genes."""
+def gene_blocks(counts: Any, offset: Any = None, weights: Any = None) -> Blocks:
+    """Arrange counts (sample, gene), a per-entry offset, and weights, per sample or entry, in blocks of genes."""
     if isinstance(counts, da.Array):
         widths = _merged(counts.chunks[1], counts.shape[0])
     else:
         widths = _even(counts.shape[1], counts.shape[0])
     offset = None if offset is None else _chunked(offset, widths)
-    return Blocks(_chunked(counts, widths), offset, in_memory=not isinstance(counts, da.Array))
+    weights = _chunked(weights, widths) if np.ndim(weights) == 2 else weights
+    in_memory = not isinstance(counts, da.Array)
+    return Blocks(_chunked(counts, widths), offset, in_memory=in_memory, weights=weights)
 
 
 def _chunked(array: Any, widths: tuple[int, ...]) -> da.Array:

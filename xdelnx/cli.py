@@ -126,6 +126,7 @@ def _fit(args: argparse.Namespace) -> None:
         _check_last_term(data, args, reference)
     names = (
         "offset",
+        "weights",
         "overdispersion",
         "shrinkage",
         "cox_reid",

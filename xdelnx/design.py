@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from xdelnx.checks import names_in
-from xdelnx.messages import fail, listing
+from xdelnx.messages import counted, fail, listing
 from xdelnx.schema import COEFFICIENT, SAMPLE
 
 if TYPE_CHECKING:
@@ -92,6 +92,24 @@ def build_design(samples: pd.DataFrame, design: Any, *, reference: Mapping[str, 
     _check_freedom(result)
     _check_rank(result)
     return result
+
+
+def check_weighted(design: Design, weights: np.ndarray) -> None:
+    """Raise ValueError if the samples of weight above 0 do not determine the coefficients, or leave no freedom.
+
+    Parameters
+    ----------
+    design
+        Of all samples.
+    weights
+        (sample,), not negative.
+    """
+    rest = replace(design, matrix=design.matrix[weights > 0.0])
+    try:
+        _check_freedom(rest)
+        _check_rank(rest)
+    except ValueError as error:
+        fail(f"without the {counted(int(np.sum(weights == 0.0)), 'sample')} of weight 0: {error}")
 
 
 def _check_arguments(design: Any, reference: Any) -> None:

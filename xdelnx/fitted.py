@@ -37,25 +37,28 @@ def make_plan(
     cooks: str | None = None,
     clusters: np.ndarray | None = None,
     adjusted: bool = False,
+    weights: Any = None,
 ) -> FitPlan:
     """Plan a fit of the design that also answers the questions.
 
     With a threshold (natural log, above 0) each question has two reduced fits, with the contrast
     at plus and at minus the threshold; otherwise one, with the contrast at 0. With clusters
-    (sample,), which are part of the kinds then, it has none.
+    (sample,), which are part of the kinds then, it has none. Weights (sample,) say how many samples a
+    ridge penalty is in proportion to.
     """
     layout = layout_of(model.matrix, clusters)
-    weights = _ridge_weights(model, ridge)
-    basis = basis_of(layout, dense=weights is not None)
+    amounts = _ridge_weights(model, ridge)
+    size = model.matrix.shape[0] if weights is None else float(np.sum(weights))
+    basis = basis_of(layout, dense=amounts is not None)
     values = (threshold, -threshold) if threshold else (0.0,)
     return FitPlan(
         layout=layout,
         basis=basis,
         mean_scale=np.nan,
         cox_reid=cox_reid,
-        penalty=make_penalty(basis, weights, model.matrix.shape[0]),
+        penalty=make_penalty(basis, amounts, size),
         reduced=tuple(
-            constrained(layout, question.weights, value, weights)
+            constrained(layout, question.weights, value, amounts, size)
             for question in questions
             for value in values
             if clusters is None
@@ -105,6 +108,8 @@ class Reopened:
         ``whole`` whether all genes of the fit are there.
     replaced
         (sample, gene): which counts the fit replaced; None for none.
+    weights
+        (sample,) or (sample, gene), or None.
     """
 
     table: Counts
@@ -113,6 +118,7 @@ class Reopened:
     offset: tuple[np.ndarray | None, Any]
     arrays: dict[str, Any]
     replaced: Any = None
+    weights: Any = None
 
     def plan(
         self,
@@ -122,15 +128,15 @@ class Reopened:
         clusters: np.ndarray | None = None,
     ) -> FitPlan:
         """Plan of a pass that answers the questions."""
-        ridge, cox_reid = self.options["ridge"], self.options["cox_reid"]
+        options = {name: self.options[name] for name in ("ridge", "cox_reid")}
         return make_plan(
             self.model,
             questions,
-            ridge=ridge,
-            cox_reid=cox_reid,
+            **options,
             device=device,
             threshold=threshold,
             clusters=clusters,
+            weights=self.weights,
         )
 
     def scale(self, plan: FitPlan) -> Any:
@@ -139,7 +145,7 @@ class Reopened:
 
     def blocks(self) -> blocks.Blocks:
         """Counts in blocks of genes, with those replaced that the fit did."""
-        found = blocks.gene_blocks(self.table.array, self.offset[1])
+        found = blocks.gene_blocks(self.table.array, self.offset[1], self.weights)
         if self.replaced is None:
             return found
         scale = blocks.lazily(passes.by_sample_scale, self.arrays["size_factor"], self.offset[0])
@@ -155,7 +161,8 @@ class Reopened:
         }
         offset = by_sample, None if by_entry is None else by_entry[:, genes]
         replaced = None if self.replaced is None else self.replaced[:, genes]
-        return replace(self, table=table, arrays=arrays, offset=offset, replaced=replaced)
+        weights = self.weights[:, genes] if np.ndim(self.weights) == 2 else self.weights
+        return replace(self, table=table, arrays=arrays, offset=offset, replaced=replaced, weights=weights)
 
 
 def reopen(data: Any, fit: Any) -> Reopened:
@@ -173,11 +180,14 @@ def reopen(data: Any, fit: Any) -> Reopened:
     _check_same(table, fit)
     offset = fit["offset"] if options["offset"] == GIVEN else options["offset"]
     by_sample, by_entry, _ = inputs.as_offset(offset, table)
+    weights = fit["weights"] if options.get("weights") == GIVEN else options.get("weights")
     sources = _sources(options).items()
     arrays = {name: fit[source].transpose(*_dims(fit, source)).data for name, source in sources}
     arrays["whole"] = table.genes.size == fit.attrs.get("n_genes", table.genes.size)
     replaced = fit["replaced"].transpose(SAMPLE, GENE).data if options.get("cooks") == "replace" else None
-    return Reopened(table, design_from_result(fit), options, (by_sample, by_entry), arrays, replaced)
+    weights, _ = inputs.as_weights(weights, table)
+    offsets = by_sample, by_entry
+    return Reopened(table, design_from_result(fit), options, offsets, arrays, replaced, weights)
 
 
 def options_of(fit: xr.Dataset) -> dict[str, Any]:
@@ -211,7 +221,8 @@ def _check_fit(fit: Any) -> None:
 
 
 def _check_whole(fit: xr.Dataset, options: dict[str, Any]) -> None:
-    needed = [*_sources(options).values(), "design", *(["offset"] if options["offset"] == GIVEN else [])]
+    needed = [*_sources(options).values(), "design"]
+    needed += [name for name in ("offset", "weights") if options.get(name) == GIVEN]
     needed += ["replaced"] if options.get("cooks") == "replace" else []
     missing = [name for name in needed if name not in fit]
     if "by" in options:

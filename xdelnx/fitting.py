@@ -29,6 +29,7 @@ from xdelnx.running import Job, run
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.sizing import centred_by
 from xdelnx.stores import zarr_safe
+from xdelnx.weights_given import residual_df_of, weights_of
 
 METHODS = ("glmgampoi", "edger")
 COOKS = ("flag", "replace")
@@ -42,6 +43,7 @@ def fit(
     contrasts: Any = "last",
     size_factors: Any = "normed_sum",
     offset: Any = None,
+    weights: Any = None,
     overdispersion: Any = True,
     shrinkage: bool = True,
     cox_reid: bool = True,
@@ -79,6 +81,13 @@ def fit(
     offset
         Natural log, within +-100, of a further scale of each sample or each entry: the name of a
         variable or an array, (sample,) or (sample, gene).
+    weights
+        How much each sample or each count says, 0 or more: the name of a variable or an array, (sample,) or
+        (sample, gene). A weight multiplies the count's log likelihood, so 2 is the sample seen twice and 0 the
+        sample left out; ``mean`` is the weighted one, and ``residual_df`` counts the weights above 0 (by gene
+        if they are (sample, gene), as ``df2`` then is). Size factors are computed from all samples: give
+        them, to leave samples out altogether. Every count is visited, zeros too, which takes longer for
+        single cells.
     overdispersion
         True: estimated for each gene; ``"global"``: one for all; False: none (Poisson); or given,
         one number or (gene,).
@@ -175,20 +184,14 @@ def fit(
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
     ridge, cooks = inputs.as_amount(ridge, "ridge"), _check_cooks(cooks)
     clusters = clusters_of(table, cluster, model, questions, ridge=ridge, cooks=cooks)
+    weighed, weights_name = weights_of(table, weights, model, ridge=ridge, cooks=cooks)
     how: dict[str, Any] = {"cooks": cooks, "adjusted": _check_method(method, dispersion, shrinkage=shrinkage)}
-    how |= {"centred": centred_by(size_factors, model, ridge), "clusters": clusters}
+    how |= {"centred": centred_by(size_factors, model, ridge), "clusters": clusters, "weights": weighed}
     plan = make_plan(model, questions, ridge=ridge, cox_reid=cox_reid, device=device, **how)
     by_sample, by_entry, offset_name = inputs.as_offset(offset, table)
-    options = AcrossGenes(
-        residual_df=len(table.samples) - len(model.names),
-        shrinkage=shrinkage,
-        single=not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)),
-        robust=inputs.as_flag(robust, "robust"),
-        method=method,
-    )
-    _check_robust(options)
+    options = _across(dispersion, model, weighed, shrinkage=shrinkage, robust=robust, method=method)
     warn_without_replicates(plan.layout, cooks)
-    job = Job(table, plan, dispersion, options, questions, size_factors, (by_sample, by_entry))
+    job = Job(table, plan, dispersion, options, questions, size_factors, (by_sample, by_entry), weighed)
     done = run(job, replacing=cooks == "replace", compute=compute)
     labels = table, model, questions, options
     dataset = fit_dataset(
@@ -196,13 +199,12 @@ def fit(
     )
     if done.replaced is not None:
         dataset["replaced"] = (SAMPLE, GENE), blocks.mask(done.replaced, table.array.shape[::-1]).T
-    if offset is not None and offset_name is None:
-        offset_name = inputs.GIVEN
-        dataset["offset"] = _given_offset(by_sample, by_entry)
+    offsets = by_sample if by_entry is None else by_entry
     asked = {
         "contrasts": contrasts_asked(contrasts),
         "size_factors": inputs.recorded("none" if size_factors is None else size_factors),
-        "offset": offset_name,
+        "offset": _remember(dataset, "offset", offset, offset_name, offsets),
+        "weights": _remember(dataset, "weights", weights, weights_name, weighed),
         "overdispersion": inputs.recorded(overdispersion),
         "shrinkage": shrinkage,
         "cox_reid": cox_reid,
@@ -215,14 +217,34 @@ def fit(
         "counts": counts,
     }
     dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
-    notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge)
+    notes = comments(dispersion, cox_reid=cox_reid, ridge=ridge, weighted=weights is not None)
     notes |= method_comments(method, dispersion)
     notes["max_cooks"] = f"an outlier above {cutoff(plan.layout):.6g}"
     return with_adjusted(zarr_safe(commented(_annotated(dataset, notes), cluster)), adjust)
 
 
-def _given_offset(by_sample: np.ndarray | None, by_entry: Any) -> tuple[tuple[str, ...], Any]:
-    return ((SAMPLE,), by_sample) if by_entry is None else ((SAMPLE, GENE), by_entry)
+def _remember(dataset: xr.Dataset, what: str, given: Any, name: str | None, values: Any) -> str | None:
+    """Name of an input as `test` will find it: that of its variable, or it is put in the dataset."""
+    if given is None or name is not None:
+        return name
+    dataset[what] = (SAMPLE, GENE)[: np.ndim(values)], values
+    return inputs.GIVEN
+
+
+def _across(
+    dispersion: Dispersion, model: Design, weights: Any, *, shrinkage: bool, robust: Any, method: str
+) -> AcrossGenes:
+    """Options of the step across genes."""
+    options = AcrossGenes(
+        residual_df=residual_df_of(model, weights),
+        own_df=np.ndim(weights) == 2 or method == "edger",
+        shrinkage=shrinkage,
+        single=not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)),
+        robust=inputs.as_flag(robust, "robust"),
+        method=method,
+    )
+    _check_robust(options)
+    return options
 
 
 def _check_method(method: Any, dispersion: Dispersion, *, shrinkage: bool) -> bool:

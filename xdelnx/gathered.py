@@ -41,6 +41,8 @@ class AcrossGenes:
         Whether the prior has degrees of freedom (gene,), fewer for hypervariable genes.
     method
         ``"glmgampoi"``, or ``"edger"``: one overdispersion, and quasi-likelihood dispersions from deviances.
+    own_df
+        Whether each gene has residual degrees of freedom of its own, known after a pass over the counts.
     """
 
     residual_df: float | np.ndarray
@@ -48,11 +50,12 @@ class AcrossGenes:
     single: bool
     robust: bool = False
     method: str = "glmgampoi"
+    own_df: bool = False
 
     @property
     def by_gene(self) -> bool:
         """Whether genes differ in the degrees of freedom of their tests."""
-        return self.shrinkage and (self.robust or self.method == "edger" or np.ndim(self.residual_df) > 0)
+        return self.shrinkage and (self.robust or self.own_df or np.ndim(self.residual_df) > 0)
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:

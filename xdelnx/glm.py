@@ -152,8 +152,9 @@ def start_from_data(model: Model, observations: Observations, theta: Array) -> A
     """
     xp, totals, scales = model.xp, observations.totals(), observations.scale_totals()
     rate = xp.sum(totals, axis=1) / xp.sum(scales, axis=1)
-    start = model.backend.kernel("start_of_kinds")
-    weight, response = start(totals, scales, observations.weight_totals(), rate, theta)
+    start, sizes = model.backend.kernel("start_of_kinds"), observations.weight_totals()
+    weight, response = start(totals, scales, sizes, rate, theta)
+    weight, response = (xp.where(sizes > 0.0, x, 0.0) for x in (weight, response))  # kinds of weight 0: NaN
     return model.solve(model.information(weight), model.project(response))
 
 

@@ -21,6 +21,7 @@ from xdelnx.messages import counted, fail, listing, shown
 from xdelnx.schema import COEFFICIENT, CONTRAST, COORDINATES, RESTRICTION, SAMPLE, VARIABLES, annotate
 from xdelnx.status import Status
 from xdelnx.stores import zarr_safe
+from xdelnx.weights_given import weights_of
 
 GROUP_STATUS = {0: "fitted", 1: "not_fitted"}
 
@@ -35,6 +36,7 @@ def fit_by_group(
     contrasts: Any,
     size_factors: Any,
     offset: Any,
+    weights: Any,
     counts: str,
     **options: Any,
 ) -> xr.Dataset:
@@ -46,7 +48,7 @@ def fit_by_group(
         `xdelnx.fit`.
     by
         Column of the samples.
-    data, design, reference, contrasts, size_factors, offset, counts, options
+    data, design, reference, contrasts, size_factors, offset, weights, counts, options
         Arguments of `xdelnx.fit`.
     """
     table = inputs.as_counts(data, counts)
@@ -57,7 +59,8 @@ def fit_by_group(
     for i, name in enumerate(groups.names):
         rows = np.flatnonzero(groups.codes == i)
         part = table.dataset.isel({SAMPLE: rows})
-        notes[name] = _why_not(part, design, reference, contrasts, counts, options["cluster"])
+        of_group = _weights_of(weights, table, rows)
+        notes[name] = _why_not(part, design, reference, contrasts, of_group, counts, options["cluster"])
         if not notes[name]:
             results[name] = fit(
                 part,
@@ -66,6 +69,7 @@ def fit_by_group(
                 contrasts=contrasts,
                 size_factors=_factors_of(size_factors, table, rows),
                 offset=_offset_of(offset, table, rows),
+                weights=of_group,
                 counts=counts,
                 **options,
             )
@@ -90,7 +94,15 @@ def _check(by: Any, design: Any) -> None:
         raise TypeError(msg)
 
 
-def _why_not(part: xr.Dataset, design: str, reference: Any, contrasts: Any, counts: str, cluster: Any) -> str:
+def _why_not(
+    part: xr.Dataset,
+    design: str,
+    reference: Any,
+    contrasts: Any,
+    weights: Any,
+    counts: str,
+    cluster: Any,
+) -> str:
     """Why the samples of a group cannot answer the question; an empty string if they can."""
     if part.sizes[SAMPLE] < 2:
         return "there is one sample: a fit needs at least two"
@@ -100,6 +112,7 @@ def _why_not(part: xr.Dataset, design: str, reference: Any, contrasts: Any, coun
         model = build_design(table.samples, design, reference=reference)
         asked = () if contrasts is None else resolve_contrasts(model, contrasts, samples=table.samples)
         clusters_of(table, cluster, model, asked)
+        weights_of(table, weights, model)
     except ValueError as reason:
         return str(reason)
     return ""
@@ -116,6 +129,12 @@ def _offset_of(offset: Any, table: Counts, rows: np.ndarray) -> Any:
         return offset
     by_sample, by_entry, _ = inputs.as_offset(offset, table)
     return by_entry[rows] if by_sample is None else by_sample[rows]
+
+
+def _weights_of(weights: Any, table: Counts, rows: np.ndarray) -> Any:
+    if weights is None or isinstance(weights, str):
+        return weights
+    return inputs.as_weights(weights, table)[0][rows]
 
 
 def _report(by: str, notes: dict[str, str]) -> None:

@@ -245,10 +245,8 @@ def as_offset(offset: Any, data: Counts) -> tuple[np.ndarray | None, Any, str | 
     name = None
     if isinstance(offset, str):
         name, offset = offset, numeric_variable(data, offset, "offset")
-    if isinstance(offset, pd.DataFrame):
-        offset = _frame_of_offsets(offset, data)
     if np.ndim(offset) == 2:
-        return None, _per_entry(offset, data), name
+        return None, _per_entry(offset, data, "offset"), name
     array = per_sample(offset, data, "offset")
     bad = ~np.isfinite(array)
     if bad.any():
@@ -261,32 +259,54 @@ def as_offset(offset: Any, data: Counts) -> tuple[np.ndarray | None, Any, str | 
     return array, None, name
 
 
-def _per_entry(offset: Any, data: Counts) -> Any:
-    if isinstance(offset, xr.DataArray):
-        check_dims(offset, "offset")
-        offset = _aligned(offset.transpose(SAMPLE, GENE), data)
-    if np.shape(offset) != data.array.shape:
+def as_weights(weights: Any, data: Counts) -> tuple[Any, str | None]:
+    """Return the weights, (sample,) or per entry (sample, gene), and the name of their variable if they have one.
+
+    Those per entry, NumPy or Dask, are looked at with the counts (`xdelnx.survey`).
+    """
+    name = None
+    if isinstance(weights, str):
+        name, weights = weights, numeric_variable(data, weights, "weights")
+    if weights is None or np.ndim(weights) == 2:
+        return None if weights is None else _per_entry(weights, data, "weights"), name
+    array = per_sample(weights, data, "weights")
+    bad = ~(np.isfinite(array) & (array >= 0.0))
+    if bad.any():
+        named = _with_values(data.sample_names[bad], array[bad])
+        fail(f"weights are finite and 0 or more; received {named}; a weight of 0 leaves a sample out")
+    if not array.any():
+        fail("every weight is 0, which leaves out every sample")
+    return array, name
+
+
+def _per_entry(values: Any, data: Counts, what: str) -> Any:
+    if isinstance(values, pd.DataFrame):
+        values = _frame(values, data)
+    if isinstance(values, xr.DataArray):
+        check_dims(values, what)
+        values = _aligned(values.transpose(SAMPLE, GENE), data, what)
+    if np.shape(values) != data.array.shape:
         expected = f"{data.array.shape} (sample, gene), or one number for each sample"
-        fail(f"offset has the shape {np.shape(offset)}; expected {expected}")
-    if hasattr(offset, "dask"):
-        return offset
-    return _numbers(offset, data.array.shape, "count", "offset")
+        fail(f"{what} has the shape {np.shape(values)}; expected {expected}")
+    if hasattr(values, "dask"):
+        return values
+    return _numbers(values, data.array.shape, "count", what)
 
 
-def _frame_of_offsets(offset: pd.DataFrame, data: Counts) -> xr.DataArray:
-    axes = (SAMPLE, offset.index, data.samples.index), (GENE, offset.columns, pd.Index(data.genes))
+def _frame(values: pd.DataFrame, data: Counts) -> xr.DataArray:
+    axes = (SAMPLE, values.index, data.samples.index), (GENE, values.columns, pd.Index(data.genes))
     coords = {dim: own for dim, own, names in axes if not only_counts(own, names)}
-    return xr.DataArray(offset.to_numpy(), coords, (SAMPLE, GENE))
+    return xr.DataArray(values.to_numpy(), coords, (SAMPLE, GENE))
 
 
-def _aligned(offset: xr.DataArray, data: Counts) -> Any:
+def _aligned(values: xr.DataArray, data: Counts, what: str) -> Any:
     for dim, names in ((SAMPLE, data.samples.index), (GENE, pd.Index(data.genes))):
-        if dim in offset.coords and not offset.get_index(dim).equals(names):
-            first = f"{listing(offset.get_index(dim), 2)} and {listing(names, 2)}"
+        if dim in values.coords and not values.get_index(dim).equals(names):
+            first = f"{listing(values.get_index(dim), 2)} and {listing(names, 2)}"
             fail(
-                f"offset and counts differ in their names along {dim!r} ({first}); .reindex_like(counts) aligns"
+                f"{what} and counts differ in their names along {dim!r} ({first}); .reindex_like(counts) aligns"
             )
-    return offset.data
+    return values.data
 
 
 def as_overdispersion(value: Any, data: Counts) -> Dispersion:

@@ -47,12 +47,13 @@ def fit_dataset(
     names += [*TEST_VARIABLES] if questions else []
     edger = options.method == "edger"
     names += ["df2"] if questions or not clustered else []
-    names += ["adjusted_deviance", "residual_df"] if edger else []
-    by_gene = ["df2", *(["prior_df"] if options.robust else [])] if options.by_gene else []
-    dims: dict[str, tuple[str, ...]] = dict.fromkeys([*by_gene, *(["residual_df"] if edger else [])], (GENE,))
+    names += ["adjusted_deviance"] if edger else []
+    names += ["residual_df"] if options.own_df else []
+    own = {"prior_df": options.robust, "df2": options.by_gene, "residual_df": options.own_df}
+    dims: dict[str, tuple[str, ...]] = {name: (GENE,) for name in own if own[name]}
     dims |= {"df2": (CONTRAST, GENE)} if clustered else {}
     dataset = _variables(result, names, table, model, questions, dims)
-    if not edger:
+    if not options.own_df:
         dataset["residual_df"] = ((), float(options.residual_df))
     dataset["size_factor"] = ((SAMPLE,), _vector(factors, len(table.samples)))
     dataset["library_size"] = ((SAMPLE,), _vector(library_size, len(table.samples)))
@@ -128,7 +129,9 @@ def fit_attributes(model: Design, device: str, n_genes: int, **options: Any) -> 
     }
 
 
-def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: float) -> dict[str, str]:
+def comments(
+    dispersion: Dispersion, *, cox_reid: bool, ridge: float, weighted: bool = False
+) -> dict[str, str]:
     """Comments on variables of a fit that an option makes something else: by variable."""
     if dispersion.estimate or dispersion.shared:
         likelihood = f"{'Cox-Reid adjusted ' if cox_reid else ''}maximum likelihood"
@@ -137,6 +140,7 @@ def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: float) -> dict[st
         found = {"dispersion": "as given to the fit; 0 is Poisson"}
     if not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)):
         found["dispersion_trend"] = "the overdispersion itself, which is the same for all genes"
+    found |= {"residual_df": "only samples of weight above 0 count", "mean": "weighted"} if weighted else {}
     return found | ({"deviance": "with the ridge penalty added"} if ridge else {})
 
 

@@ -28,6 +28,13 @@ class Observations(Protocol):
     def n_samples(self) -> int:
         """Number of samples."""
 
+    @property
+    def total_weight(self) -> Any:
+        """Sum of the samples' weights, their number where they have none: a number or (1 or gene,)."""
+
+    def average(self, by_sample: Array) -> Array:
+        """Weighted mean of numbers (sample,) by kind: (1 or gene,)."""
+
     def moments(self) -> tuple[Array, Array]:
         """Mean and sample variance of the counts: (gene,) each."""
 
@@ -72,6 +79,8 @@ class DenseObservations:
         (1 or gene, sample): how often the sample counts.
     starts
         (kind + 1,): where each kind begins.
+    weighted
+        Whether the weights are other than 1.
     """
 
     backend: Backend
@@ -79,6 +88,7 @@ class DenseObservations:
     scale: Array
     weights: Array
     starts: Array
+    weighted: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -88,18 +98,46 @@ class DenseObservations:
     def _sums(self, name: str, *arguments: Array) -> Any:
         return self.backend.kernel(name)(self.y, self.scale, self.weights, self.starts, *arguments)
 
+    @property
+    def total_weight(self) -> Any:
+        """Sum of the samples' weights."""
+        return self.backend.xp.sum(self.weights, axis=1) if self.weighted else self.n_samples
+
+    def average(self, by_sample: Array) -> Array:
+        """Weighted mean of numbers by sample."""
+        return self.backend.xp.sum(by_sample[None, :] * self.weights, axis=1) / self.total_weight
+
     def moments(self) -> tuple[Array, Array]:
-        """Mean and sample variance."""
+        """Mean and sample variance.
+
+        A weight above 1 repeats the sample, so that the sum of squares is over the weights' sum less 1; weights
+        below 1 are relative precisions, and an unbiased variance is over their sum less that of their squares
+        divided by it. The larger of the two: they agree on weights of 0 and 1.
+        """
         xp = self.backend.xp
-        return xp.mean(self.y, axis=1), xp.var(self.y, axis=1, correction=1)
+        if not self.weighted:
+            return xp.mean(self.y, axis=1), xp.var(self.y, axis=1, correction=1)
+        total = self.total_weight
+        mean = xp.sum(self.y * self.weights, axis=1) / total
+        squares = xp.sum(self.weights * (self.y - mean[:, None]) ** 2, axis=1)
+        over = xp.sum(self.weights * self.weights, axis=1) / total
+        free = total - xp.where(over < 1.0, over, 1.0)
+        known = free > 1e-9 * total
+        return mean, xp.where(known, squares / xp.where(known, free, 1.0), 0.0)
+
+    def _summed(self, values: Array) -> Array:
+        """Weighted sum of (1 or gene, sample) by kind."""
+        return self.backend.kernel("kind_totals")(
+            values * self.weights if self.weighted else values, self.starts
+        )
 
     def totals(self) -> Array:
         """Sum of the counts by kind."""
-        return self.backend.kernel("kind_totals")(self.y, self.starts)
+        return self._summed(self.y)
 
     def scale_totals(self) -> Array:
         """Sum of the scale by kind."""
-        return self.backend.kernel("kind_totals")(self.scale, self.starts)
+        return self._summed(self.scale)
 
     def weight_totals(self) -> Array:
         """How many samples each kind has."""
@@ -119,13 +157,16 @@ class DenseObservations:
 
     @cached_property
     def _tails(self) -> Any:
+        if self.weighted:
+            return self.backend.kernel("weighted_tails")(self.y, self.weights)
         xp = self.backend.xp
         ends = xp.arange(self.y.shape[0] + 1) * self.y.shape[1]
         return self.backend.kernel("count_tails")(xp.reshape(self.y, (-1,)), ends)
 
     def dispersion_counts(self, theta: Array, rows: Array) -> Array:
         """Terms without the mean."""
-        return self.backend.kernel("dispersion_count_sums")(*self._tails, theta, rows)
+        sums = "weighted_count_sums" if self.weighted else "dispersion_count_sums"
+        return self.backend.kernel(sums)(*self._tails, theta, rows)
 
     def dispersion_means(self, m: Array, theta: Array, rows: Array) -> Any:
         """Terms with the mean."""
@@ -160,6 +201,15 @@ class NonZeroObservations:
     kind_scale: Array
     kind_sizes: Array
     n_samples: int
+
+    @property
+    def total_weight(self) -> Any:
+        """Return the number of samples, which have no weights here."""
+        return self.n_samples
+
+    def average(self, by_sample: Array) -> Array:
+        """Mean of numbers by sample."""
+        return self.backend.xp.mean(by_sample[None, :], axis=1)
 
     def _differences(self, name: str, *arguments: Array) -> Any:
         return self.backend.kernel(name)(self.values, self.scale, self.bounds, *arguments)

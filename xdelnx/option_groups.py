@@ -39,6 +39,11 @@ def add_model(add: argparse.ArgumentParser) -> None:
         help="variable of COUNTS with offsets on the log scale (default: none)",
     )
     add.add_argument(
+        "--weights",
+        metavar="VARIABLE",
+        help="variable of COUNTS with weights of the samples, or of each count; 0 leaves out (default: none)",
+    )
+    add.add_argument(
         "--overdispersion",
         type=as_overdispersion,
         default=True,

@@ -25,6 +25,7 @@ from xdelnx.outliers import cooks_step, flagged
 from xdelnx.scaling import UNUSABLE
 from xdelnx.survey import Survey, checked, join, look
 from xdelnx.tiles import Block, compress
+from xdelnx.weighting import Entries, parts
 from xdelnx.zeros import SampleScale, sample_scale
 
 
@@ -47,18 +48,20 @@ class Scale:
     samples
         Size factor times the exponential of a per-sample offset.
     mean
-        Mean of the exponential of the whole offset over samples and genes.
+        Mean of the exponential of the whole offset over samples and genes; with weights over genes alone,
+        (sample,) by kind.
     factors
         (sample,) size factors alone.
     """
 
     samples: SampleScale
-    mean: float
+    mean: float | np.ndarray
     factors: np.ndarray
 
-    def block(self, counts: Any, offset: np.ndarray | None) -> Block:
-        """Put the counts of a block (sample, gene), and their own offset, together with it."""
-        return Block(as_matrix(counts), self.samples, offset)
+    def block(self, counts: Any, with_them: np.ndarray | Entries | None) -> Block:
+        """Put the counts of a block (sample, gene), their own offset, and weights together with it."""
+        offset, weights = parts(with_them)
+        return Block(as_matrix(counts), self.samples, offset, weights=weights)
 
 
 def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
@@ -73,13 +76,14 @@ def make_scale(
     layout: Layout,
     seen: Survey,
     per_entry: bool,  # noqa: FBT001 - Delayed passes it by position
+    weighted: bool = False,  # noqa: FBT001, FBT002
 ) -> Scale:
     """Combine size factors (sample,), a per-sample offset (natural log) and the per-entry one's sums."""
     by_sample = by_sample_scale(factors, sample_offset)
-    mean = np.mean(by_sample)
-    if per_entry:
-        mean = np.mean(by_sample * seen.offset_scale) / seen.expressed.sum()
-    return Scale(sample_scale(by_sample[layout.order], layout.starts), float(mean), factors)
+    whole = by_sample * seen.offset_scale if per_entry else by_sample
+    n_genes = seen.expressed.sum() if per_entry else 1
+    mean = whole[layout.order] / n_genes if weighted else float(np.mean(whole) / n_genes)
+    return Scale(sample_scale(by_sample[layout.order], layout.starts), mean, factors)
 
 
 def rescaled(scale: Scale, factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
@@ -288,7 +292,11 @@ def _across(
     theta = np.concatenate([first["theta"] for first in firsts])
     if shared is not None:
         theta = np.where(np.isnan(mean), np.nan, shared)
-    return gathered.across_genes(options, mean, theta) | {"mean": mean}
+    if "residual_df" not in firsts[0] or options.method == "edger":  # which has its own after the second pass
+        return gathered.across_genes(options, mean, theta) | {"mean": mean}
+    residual_df = np.concatenate([first["residual_df"] for first in firsts])
+    across = gathered.across_genes(replace(options, residual_df=residual_df), mean, theta)
+    return across | {"mean": mean, "residual_df": residual_df}
 
 
 def _refit_block(
@@ -324,7 +332,8 @@ def _finish(
         return gathered.with_cluster_statistics(middle, result, contrasts)
     shrunken = middle.get("ql_dispersion_shrunken")
     variance = result.pop("variance") * (1.0 if shrunken is None else shrunken[:, None])
-    df2 = gathered.denominator_df(result.get("residual_df", options.residual_df), middle.get("prior_df"))
+    residual_df = (middle | result).get("residual_df", options.residual_df)
+    df2 = gathered.denominator_df(residual_df, middle.get("prior_df"))
     statistics = gathered.contrast_statistics(
         contrasts,
         result["beta"],

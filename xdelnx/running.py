@@ -33,6 +33,8 @@ class Job:
         As the user gave them.
     offset
         Per sample and per entry, one of them or both None.
+    weights
+        (sample,) or (sample, gene), or None.
     """
 
     table: Counts
@@ -42,6 +44,7 @@ class Job:
     questions: Sequence[Contrast]
     size_factors: Any
     offset: tuple[np.ndarray | None, Any]
+    weights: Any = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,14 @@ class Done:
 def run(job: Job, *, replacing: bool, compute: bool) -> Done:
     """Run all passes, or build their graph; ``replacing`` outliers takes a fit before."""
     table, plan, (by_sample, by_entry) = job.table, job.plan, job.offset
-    gene_blocks = blocks.gene_blocks(table.array, by_entry)
+    gene_blocks = blocks.gene_blocks(table.array, by_entry, job.weights)
     settle = blocks.settled if compute else blocks.left_lazy
     call = blocks.called if compute else blocks.lazily
     seen = call(with_warnings, settle(passes.survey(gene_blocks, table.genes)))
     factors = settle(choose_factors(first_choice(job.size_factors), table, gene_blocks, seen))
     factors = call(factor_passes.factors_with_warning, factors, seen, table.sample_names)
-    made = blocks.lazily(passes.make_scale, factors, by_sample, plan.layout, seen, by_entry is not None)
+    has_entries, weighted = by_entry is not None, job.weights is not None
+    made = blocks.lazily(passes.make_scale, factors, by_sample, plan.layout, seen, has_entries, weighted)
     scale = settle(made)
     how = job.dispersion, job.options
     if replacing:

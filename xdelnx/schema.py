@@ -64,6 +64,7 @@ VARIABLES: dict[str, Variable] = {
     "offset": Variable(
         (SAMPLE, GENE), "natural log of a further scale of each count, or (sample) of each sample", "log"
     ),
+    "weights": Variable((SAMPLE, GENE), "weight of each count, or (sample) of each sample"),
     "design": Variable((SAMPLE, COEFFICIENT), "design matrix"),
     "log2fc": Variable((CONTRAST, GENE), f"log2 fold change, clipped to +-{LARGEST_LOG2FC:g}", "log2"),
     "coef": Variable(

@@ -16,6 +16,7 @@ class Status(IntEnum):
     REDUCED_NOT_CONVERGED = 5
     GROUP_NOT_FITTED = 6
     OUTLIER_COUNT = 7
+    NOT_ESTIMABLE = 8
 
 
 ADVICE: dict[Status, str] = {
@@ -35,4 +36,7 @@ ADVICE: dict[Status, str] = {
     "says why.",
     Status.OUTLIER_COUNT: "The count of one sample, out of line with those of its replicates, moves the coefficients "
     "far (Cook's distance, max_cooks): look at it before relying on the p-value, or fit with cooks='replace'.",
+    Status.NOT_ESTIMABLE: "Weights of 0 leave the gene no more samples than there are coefficients, or none that tell "
+    "some coefficients apart: it has no coefficients and no tests, and took no part in the trend, the prior or the "
+    "adjustment of p-values.",
 }

@@ -22,6 +22,7 @@ from xdelnx.observations import Observations
 from xdelnx.sandwich import Clusters, clustered, empty_tests
 from xdelnx.status import Status
 from xdelnx.tiles import Block, Tile, tiles
+from xdelnx.weighting import own_freedom
 
 Arrays = dict[str, np.ndarray]
 
@@ -54,7 +55,8 @@ class FitPlan:
     layout, basis
         The design.
     mean_scale
-        Mean over samples and genes of the exponential of the offset, for the moment estimate.
+        Mean over samples and genes of the exponential of the offset, for the moment estimate; with weights
+        the mean over genes, (sample,) by kind.
     cox_reid
         Whether the dispersion is adjusted for the coefficients.
     penalty
@@ -77,7 +79,7 @@ class FitPlan:
 
     layout: Layout
     basis: Basis
-    mean_scale: float
+    mean_scale: float | np.ndarray
     cox_reid: bool = True
     penalty: Penalty | None = None
     reduced: tuple[Reduced, ...] = ()
@@ -95,7 +97,7 @@ class FitPlan:
 
 
 def make_penalty(
-    basis: Basis, ridge: np.ndarray | None, n_samples: int, at: np.ndarray | None = None
+    basis: Basis, ridge: np.ndarray | None, n_samples: float, at: np.ndarray | None = None
 ) -> Penalty | None:
     """Half the gradient of ``n ||Lambda beta||^2`` in the basis; Lambda is diagonal, (coefficient,).
 
@@ -110,10 +112,11 @@ def make_penalty(
     )
 
 
-def constrained(layout: Layout, weights: np.ndarray, value: float, ridge: np.ndarray | None) -> Reduced:
+def constrained(
+    layout: Layout, weights: np.ndarray, value: float, ridge: np.ndarray | None, n_samples: float
+) -> Reduced:
     """The design where the contrast's weights (q, coefficient) give ``value`` (natural log; q = 1 unless 0)."""
     basis = basis_of(layout, complement(weights), dense=ridge is not None)
-    n_samples = layout.order.size
     if value == 0.0:
         return Reduced(basis, make_penalty(basis, ridge, n_samples))
     at = value * weights[0] / (weights[0] @ weights[0])
@@ -158,7 +161,7 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
     dict
         ``b`` (gene, parameter), ``mean``, ``theta``, ``iterations``, ``coefficients_converged``,
         ``dispersion_converged`` (gene,); with ``plan.centred`` also ``direction_variance``
-        (gene, direction).
+        (gene, direction), and with weights by entry ``residual_df`` and ``estimable`` (gene,).
     """
     model = Model(plan.backend, plan.basis, plan.penalty)
     parts = [
@@ -168,13 +171,16 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
         )
         for tile in tiles(plan.backend, plan.layout, block)
     ]
-    return scatter(parts, block.n_genes) if parts else _empty_fit(plan, block.n_genes)
+    result = scatter(parts, block.n_genes) if parts else _empty_fit(plan, block.n_genes)
+    return result | own_freedom(plan.layout, block.weights)
 
 
 def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
     xp, observations = plan.backend.xp, tile.observations
     if theta is None:
-        first = moment_dispersion(observations, plan.mean_scale)
+        scale: Any = plan.mean_scale
+        scale = observations.average(plan.backend.asarray(scale)) if np.ndim(scale) else scale
+        first = moment_dispersion(observations, scale)
     else:
         first = plan.backend.asarray(theta)
     found = fit_coefficients(model, observations, first, start_from_data(model, observations, first))
@@ -183,7 +189,7 @@ def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None,
     if estimate:
         dispersions = estimate_dispersion(model, observations, m, first, cox_reid=plan.cox_reid)
         first, converged = dispersions.theta, dispersions.converged
-    mean = xp.sum(m * observations.scale_totals(), axis=1) / observations.n_samples
+    mean = xp.sum(m * observations.scale_totals(), axis=1) / observations.total_weight
     return _host(
         plan,
         b=found.b,
@@ -295,7 +301,7 @@ def _refit_tile(plan: FitPlan, model: Model, tile: Tile, theta: Any, found: Coef
         beta=plan.backend.kernel("combine")(found.b, to_coefficients),
         deviance=model.penalised(observations.deviance(m, theta, rows), found.b),
         variance=model.quadratic_forms(model.information(weight), to_coefficients),
-        separated=xp.any(expected < SEPARATED_BELOW, axis=1),
+        separated=xp.any((expected < SEPARATED_BELOW) & (observations.weight_totals() > 0.0), axis=1),
         iterations=found.iterations,
         converged=found.converged,
     ) | _contrasts(plan, observations, model.log_mean(found.b), weight, theta)
@@ -367,20 +373,24 @@ def at_fit(
 
 def status_of_test(status: np.ndarray, reduced_converged: np.ndarray) -> np.ndarray:
     """Status (gene,) of a test: that of the fit, or that a reduced fit did not converge where this is graver."""
-    failed = ~reduced_converged & ~np.isin(status, [Status.ALL_ZERO, Status.COEFFICIENTS_NOT_CONVERGED])
+    graver = [Status.ALL_ZERO, Status.NOT_ESTIMABLE, Status.COEFFICIENTS_NOT_CONVERGED]
+    failed = ~reduced_converged & ~np.isin(status, graver)
     return np.where(failed, np.int8(Status.REDUCED_NOT_CONVERGED), status).astype(np.int8)
 
 
 def _status(refit: Arrays, first: Arrays) -> np.ndarray:
     """The first that applies, from the gravest."""
+    none = np.isnan(first["mean"])
     conditions = [
-        np.isnan(first["mean"]),
+        none & ~first.get("estimable", np.ones(none.shape, dtype=bool)),
+        none,
         ~(first["coefficients_converged"] & refit["converged"]),
         ~refit["reduced_converged"],
         ~first["dispersion_converged"],
         refit["separated"],
     ]
     statuses = [
+        Status.NOT_ESTIMABLE,
         Status.ALL_ZERO,
         Status.COEFFICIENTS_NOT_CONVERGED,
         Status.REDUCED_NOT_CONVERGED,

@@ -12,6 +12,7 @@ from xdelnx.block_kernels import look_at_fractions, look_at_whole_numbers
 from xdelnx.errors import warn
 from xdelnx.matrices import as_matrix, flat_rows, is_sparse, sum_by_gene
 from xdelnx.messages import counted, fail, listing
+from xdelnx.weighting import Entries, counts_with_weight, parts
 
 LOG_VALUES_BELOW = 30.0  # logarithms of counts stay below this; counts of a gene that matters do not
 LARGEST_OFFSET = 100.0  # natural log: no scale of a count is e^100; library sizes not yet logged are larger
@@ -24,7 +25,7 @@ class Survey:
     """What one look at the counts (sample, gene) tells; surveys of gene blocks are joined by `join`."""
 
     totals: np.ndarray  # (sample,) library size
-    expressed: np.ndarray  # (gene,) any count above zero
+    expressed: np.ndarray  # (gene,) any count above zero, of those with a weight
     negative: np.ndarray  # (gene,) how many negative counts
     not_finite: np.ndarray  # (gene,) how many NaN or infinite counts
     non_zero: int
@@ -33,23 +34,28 @@ class Survey:
     offset_scale: np.ndarray  # (sample,) sum over expressed genes of the exponential of a per-gene offset
     bad_offset: np.ndarray  # (gene,) how many NaN or infinite offsets
     large_offset: np.ndarray  # (gene,) how many offsets that can be no logarithms
+    bad_weight: np.ndarray  # (gene,) how many NaN, infinite or negative weights of entries
 
     @property
     def usable(self) -> bool:
         """Whether `checked` would let every gene pass."""
-        bad = self.negative, self.not_finite, self.bad_offset, self.large_offset
+        bad = self.negative, self.not_finite, self.bad_offset, self.large_offset, self.bad_weight
         return not any(found.any() for found in bad)
 
 
-def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
-    """Survey a block (sample, gene), dense or sparse, with its per-entry offset (natural log) if it has one."""
-    matrix = as_matrix(counts)
+def look(counts: Any, with_them: np.ndarray | Entries | None = None) -> Survey:
+    """Survey a block (sample, gene), dense or sparse, with its per-entry offset (natural log) and weights, if any."""
+    matrix, (offset, weights) = as_matrix(counts), parts(with_them)
     n_samples, n_genes = matrix.shape
     totals, non_zero, negative, largest, not_finite, fractions = _look_at_counts(matrix)
     expressed = non_zero > negative + not_finite
     none = np.zeros(n_genes, dtype=np.int64)
     offset_scale = np.zeros(n_samples)
-    bad_offset = large_offset = none
+    bad_offset = large_offset = bad_weight = none
+    if weights is not None:
+        expressed = counts_with_weight(matrix, weights) > 0
+        bad = ~(np.isfinite(weights) & (weights >= 0.0))
+        bad_weight = np.sum(bad, axis=0) if weights.ndim == 2 else none
     if offset is not None:
         bad_offset = np.sum(~np.isfinite(offset), axis=0)
         large_offset = np.sum(np.isfinite(offset) & (np.abs(offset) > LARGEST_OFFSET), axis=0)
@@ -66,6 +72,7 @@ def look(counts: Any, offset: np.ndarray | None = None) -> Survey:
         offset_scale=offset_scale,
         bad_offset=bad_offset,
         large_offset=large_offset,
+        bad_weight=bad_weight,
     )
 
 
@@ -108,6 +115,7 @@ def join(surveys: Sequence[Survey]) -> Survey:
         offset_scale=np.sum([s.offset_scale for s in surveys], axis=0),
         bad_offset=np.concatenate([s.bad_offset for s in surveys]),
         large_offset=np.concatenate([s.large_offset for s in surveys]),
+        bad_weight=np.concatenate([s.bad_weight for s in surveys]),
     )
 
 
@@ -117,16 +125,19 @@ def checked(survey: Survey, genes: np.ndarray) -> Survey:
     Raises
     ------
     ValueError
-        Negative, NaN or infinite counts, NaN, infinite or huge offsets (which genes, how many), or not
+        Negative, NaN or infinite counts or weights, NaN, infinite or huge offsets (which genes, how many), or not
         a single count.
     """
     missing = "fill them in, or leave those genes or samples out: a count that is missing is not a zero"
     _refuse(survey.not_finite, genes, "NaN or infinite counts", missing)
     _refuse(survey.negative, genes, "negative counts", "pass raw counts, not centred or scaled values")
     _refuse(survey.bad_offset, genes, "NaN or infinite offsets", "an offset is the natural log of a scale")
+    _refuse(survey.bad_weight, genes, "negative, NaN or infinite weights", "a weight of 0 leaves a count out")
     _refuse(survey.large_offset, genes, f"offsets beyond +-{LARGEST_OFFSET:g}", FORGOTTEN_LOG)
     if survey.non_zero == 0:
         fail(f"every count of the {counted(genes.size, 'gene')} is zero")
+    if not survey.expressed.any():
+        fail("every count with a weight above 0 is zero; are the weights those of these samples?")
     return survey
 
 

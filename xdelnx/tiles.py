@@ -12,6 +12,7 @@ from xdelnx.backend import Backend
 from xdelnx.basis import Layout
 from xdelnx.matrices import as_dense, flat_rows, is_sparse
 from xdelnx.observations import DenseObservations, NonZeroObservations, Observations
+from xdelnx.weighting import counts_with_weight, estimable
 from xdelnx.zeros import SampleScale
 
 TILE = 100_000  # counts of a tile, so that it stays in the cache
@@ -58,12 +59,15 @@ class Block:
         (sample, gene) natural log of a further scale of each entry, or None.
     compressed
         What an earlier pass made of the counts, if it was kept.
+    weights
+        (sample,) or (sample, gene) weights of the counts, or None.
     """
 
     counts: Any
     scale: SampleScale
     offset: np.ndarray | None = None
     compressed: Compressed | None = None
+    weights: np.ndarray | None = None
 
     @property
     def n_genes(self) -> int:
@@ -96,7 +100,7 @@ def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
 
 def compress(backend: Backend, layout: Layout, block: Block) -> Compressed:
     """Decide which genes' zeros are not visited, and take their counts out."""
-    non_zero = _non_zero(backend, block)
+    non_zero = _non_zero(backend, layout, block)
     pays = _pays(non_zero, block)
     genes = np.flatnonzero((non_zero > 0) & pays)
     counts = _taken_out(backend, layout, block.counts, genes, non_zero[genes])
@@ -108,11 +112,14 @@ def dense_tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Dens
 
     The samples of a tile are in the order of ``layout.order``.
     """
-    yield from _dense_tiles(backend, layout, block, np.flatnonzero(_non_zero(backend, block) > 0))
+    yield from _dense_tiles(backend, layout, block, np.flatnonzero(_non_zero(backend, layout, block) > 0))
 
 
-def _non_zero(backend: Backend, block: Block) -> np.ndarray:
-    """Non-zero counts of each gene."""
+def _non_zero(backend: Backend, layout: Layout, block: Block) -> np.ndarray:
+    """Non-zero counts of each gene; those of weight 0 do not count, nor do genes with too few others."""
+    if block.weights is not None:
+        found = counts_with_weight(block.counts, block.weights)
+        return found if block.weights.ndim == 1 else np.where(estimable(layout, block.weights), found, 0)
     if is_sparse(block.counts):
         return np.diff(block.counts.indptr)
     return backend.kernel("nonzero_by_gene")(*flat_rows(block.counts), *block.counts.shape)
@@ -123,7 +130,7 @@ def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
 
     Decided by the gene's own counts, so that a gene's path does not depend on its block.
     """
-    if block.offset is not None:
+    if block.offset is not None or block.weights is not None:
         return np.zeros(non_zero.shape, dtype=bool)
     n_samples, nodes = block.counts.shape[0], block.scale.zeros.scale.size
     return nodes + non_zero < DENSE_BELOW * n_samples
@@ -132,7 +139,8 @@ def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
 def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarray) -> Iterator[DenseTile]:
     order, starts = layout.order, layout.starts
     width = max(TILE // order.size, SMALLEST_TILE)
-    weights = backend.asarray(np.ones((1, order.size)))
+    given = np.ones(order.size) if block.weights is None else block.weights
+    weights = backend.asarray(given[order][None, :]) if given.ndim == 1 else None
     shared = backend.asarray(block.scale.by_kind[None, :])
     for first in range(0, genes.size, width):
         part = genes[first : first + width]
@@ -141,7 +149,9 @@ def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarr
         if block.offset is not None:
             entries = np.exp(_by_kind(backend, block.offset, part, order))
             scale = backend.asarray(block.scale.by_kind[None, :] * entries)
-        yield DenseTile(part, DenseObservations(backend, backend.asarray(y), scale, weights, starts))
+        v = backend.asarray(_by_kind(backend, given, part, order)) if weights is None else weights
+        weighted = block.weights is not None
+        yield DenseTile(part, DenseObservations(backend, backend.asarray(y), scale, v, starts, weighted))
 
 
 def _by_kind(backend: Backend, matrix: Any, genes: np.ndarray, order: np.ndarray) -> np.ndarray:
