@@ -58,6 +58,7 @@ FLOORS = {
     "tiles": 22,
     "steps": 23,
     "gathered": 25,
+    "fit_residuals": 24,
     "outliers": 24,
     "covariances": 24,
     "bias_adjusted": 24,
@@ -93,6 +94,7 @@ FLOORS = {
     "testing": 56,
     "inference": 56,
     "fold_changes": 54,
+    "looking": 57,
     "filtering": 57,
     "markers": 57,
     # people

@@ -871,6 +871,37 @@ AFTER_A_FIT = {
         ValueError,
         "no fold change to shrink: joint tests have none",
     ),
+    "residuals of an unknown kind": (
+        lambda fit: xd.residuals(DS, fit, kind="anscombe"),
+        ValueError,
+        "kind='anscombe' of residuals is unknown",
+    ),
+    "residuals of an unknown gene": (
+        lambda fit: xd.residuals(DS, fit, genes=["g77"]),
+        ValueError,
+        "1 gene not in the fit: g77",
+    ),
+    "residuals without a fit": (lambda fit: xd.residuals(DS, DS), ValueError, "holds counts, not a fit"),
+    "residuals of other data": (
+        lambda fit: xd.residuals(DS.isel(gene=slice(9)), fit),
+        ValueError,
+        "the data has 9 genes",
+    ),
+    "residuals at an unknown dispersion": (
+        lambda fit: xd.residuals(DS, fit, dispersion="trend"),
+        ValueError,
+        "dispersion='trend' is unknown; choose 'fit' or 'gene'",
+    ),
+    "residuals with a negative seed": (
+        lambda fit: xd.residuals(DS, fit, kind="randomized_quantile", seed=-1),
+        ValueError,
+        "seed is an integer, 0 or more; received -1",
+    ),
+    "goodness of fit of an unknown gene": (
+        lambda fit: xd.goodness_of_fit(DS, fit, genes="g77"),
+        ValueError,
+        "1 gene not in the fit: g77",
+    ),
     "covariance of no gene": (
         lambda fit: xd.covariance(DS, fit, []),
         ValueError,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask
@@ -118,6 +118,32 @@ def _covariance_block(
     if "ql_dispersion_shrunken" not in fitted or plan.clusters is not None:
         return {"covariance": unscaled}
     return {"covariance": unscaled * fitted["ql_dispersion_shrunken"][part, None, None]}
+
+
+def by_gene(
+    blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any], step: Callable[..., Any]
+) -> list[Delayed]:
+    """One pass for what a step says of each block: ``step(plan, block, theta, beta, (start, stop))``."""
+    constants = step, dask.delayed(plan, traverse=False), scale
+    arrays = _present({name: fitted[name] for name in ("theta", "beta")})
+    return [
+        dask.delayed(_gene_block)(*constants, *read, arrays, (part.start, part.stop))
+        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
+    ]
+
+
+def _gene_block(
+    step: Callable[..., Any],
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    fitted: steps.Arrays,
+    genes: tuple[int, int],
+) -> Any:
+    part, block = slice(*genes), scale.block(counts, offset)
+    theta = np.broadcast_to(fitted["theta"], fitted["beta"].shape[:1])[part]
+    return step(plan, block, theta, fitted["beta"][part], genes)
 
 
 def _present(fitted: dict[str, Any]) -> Delayed:

@@ -58,7 +58,7 @@ def covariance(
     """
     whole = reopen(data, fit)
     names = whole.table.genes
-    again = whole if genes is None else whole.take(_positions(genes, names))
+    again = whole if genes is None else whole.take(gene_positions(genes, names))
     clusters = clusters_of(again.table, again.options.get("cluster"), again.model, ())
     plan = again.plan((), blocks.resolve_device("auto"), clusters=clusters)
     result = fitted_passes.covariance(again.blocks(), plan, again.scale(plan), again.arrays)
@@ -77,7 +77,7 @@ def covariance(
     return annotate(labelled)["covariance"].assign_attrs(history=history("covariance", fit))
 
 
-def _positions(genes: Any, names: np.ndarray) -> np.ndarray:
+def gene_positions(genes: Any, names: np.ndarray) -> np.ndarray:
     """Where the chosen genes stand among all of them."""
     wanted = [genes] if isinstance(genes, str) or np.ndim(genes) == 0 else list(genes)
     place = {name: i for i, name in enumerate(names.tolist())}

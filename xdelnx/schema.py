@@ -94,6 +94,10 @@ VARIABLES: dict[str, Variable] = {
     "covariance": Variable(
         (GENE, COEFFICIENT, COEFFICIENT2), f"covariance of the coefficients, {_SCALED}", "log^2"
     ),
+    "residual": Variable((SAMPLE, GENE), "residual of the count, of the kind in the attribute 'kind'"),
+    "pearson_statistic": Variable((GENE,), "sum of the squared Pearson residuals"),
+    "deviance_pval": Variable((GENE,), "p-value of the deviance, chi-squared on residual_df"),
+    "pearson_pval": Variable((GENE,), "p-value of pearson_statistic, chi-squared on residual_df"),
     "auroc": Variable((CONTRAST, GENE), "chance that a cell of the group has more than one of the reference"),
     "fraction": Variable((CONTRAST, GENE), "fraction of the group's cells with a count"),
     "fraction_reference": Variable((CONTRAST, GENE), "fraction of the reference's cells with a count"),
