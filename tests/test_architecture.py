@@ -95,6 +95,7 @@ FLOORS = {
     "inference": 56,
     "fold_changes": 54,
     "looking": 57,
+    "predictions": 58,
     "filtering": 57,
     "markers": 57,
     # people

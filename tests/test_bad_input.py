@@ -871,6 +871,36 @@ AFTER_A_FIT = {
         ValueError,
         "no fold change to shrink: joint tests have none",
     ),
+    "prediction without a column": (
+        lambda fit: xd.predict(DS, fit, pd.DataFrame({"batch": ["x"]})),
+        ValueError,
+        "newdata lacks the column 'condition'",
+    ),
+    "prediction for an unseen level": (
+        lambda fit: xd.predict(DS, fit, pd.DataFrame({"condition": ["A", "C"]})),
+        ValueError,
+        "levels of 'condition' that the fit has not seen: C",
+    ),
+    "prediction for a matrix of another width": (
+        lambda fit: xd.predict(DS, fit, np.ones((2, 3))),
+        ValueError,
+        "the design of the fit has Intercept, condition[T.B]",
+    ),
+    "prediction on an unknown scale": (
+        lambda fit: xd.predict(DS, fit, scale="log2"),
+        ValueError,
+        "scale='log2' of a prediction is unknown",
+    ),
+    "prediction at a negative size factor": (
+        lambda fit: xd.predict(DS, fit, np.ones((2, 2)), size_factor=-1.0),
+        ValueError,
+        "size_factor is a positive number",
+    ),
+    "prediction of another fit": (
+        lambda fit: xd.predict(DS.isel(gene=slice(9)), fit),
+        ValueError,
+        "the data has 9 genes",
+    ),
     "residuals of an unknown kind": (
         lambda fit: xd.residuals(DS, fit, kind="anscombe"),
         ValueError,

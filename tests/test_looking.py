@@ -12,7 +12,7 @@ import scipy.stats
 import statsmodels.api as sm
 import xarray as xr
 
-from xdelnx import fit, goodness_of_fit, residuals, simulate
+from xdelnx import covariance, fit, goodness_of_fit, predict, residuals, simulate
 from xdelnx.fit_residuals import KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -175,3 +175,53 @@ def test_r_has_the_same_residuals(golden12, kind):
     # R stops its coefficients early: its means are good to some 1e-5
     apart = np.abs(ours.values - theirs) / np.abs(theirs).max(axis=0)
     assert apart[:, fine].max() < 1e-4
+
+
+def test_r_predicts_the_same(golden12):
+    """Rows of the design at offset 0, unscaled and with the gene's own dispersion, as glmGamPoi has them."""
+    table = pd.read_csv(golden12.folder / "glmGamPoi_predict.csv.gz", index_col=0)
+    factors = pd.read_csv(golden12.folder / "glmGamPoi_default_samples.csv.gz", index_col="sample")[
+        "size_factor"
+    ]
+    result = fit(golden12.data, golden12.spec.formula, size_factors=factors)
+    own = result["dispersion"].to_pandas()
+    own[table.index] = table["dispersion"]
+    result = result.assign(dispersion=("gene", own.to_numpy()))
+    rows = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+    options = {"scale": "link", "unscaled": True, "dispersion": "gene"}
+    ours = predict(golden12.data, result, rows, genes=list(table.index), **options)
+    fine = result["status"].sel(gene=table.index).values == 0
+    # R stops its coefficients early: good to some 1e-5
+    theirs = table[["se.1", "se.2", "se.3"]].to_numpy().T
+    np.testing.assert_allclose(ours["prediction_se"].values[:, fine], theirs[:, fine], rtol=1e-4)
+    theirs = table[["fit.1", "fit.2", "fit.3"]].to_numpy().T
+    np.testing.assert_allclose(ours["prediction"].values[:, fine], theirs[:, fine], atol=1e-4)
+
+
+def test_predictions_are_the_fitted_means(bulk, fitted):
+    """For the samples of the fit, from their metadata and from the design: three ways to the same means."""
+    ours = predict(bulk, fitted)
+    np.testing.assert_allclose(ours["prediction"], means_of(fitted), rtol=1e-10)
+    new = bulk[["batch", "age", "condition"]].to_dataframe().iloc[::-1]
+    factors = fitted["size_factor"].values[::-1]
+    again = predict(bulk, fitted, new, size_factor=factors)
+    assert list(again["sample"].values) == list(new.index)
+    xr.testing.assert_allclose(again, ours.isel(sample=slice(None, None, -1)), rtol=1e-10)
+    matrix = fitted["design"].values
+    by_matrix = predict(bulk.chunk(gene=70), fitted, matrix, scale="link", genes=["g17", "g3"])
+    variance = np.einsum("rp,gpq,rq->rg", matrix, covariance(bulk, fitted, ["g17", "g3"]).values, matrix)
+    np.testing.assert_allclose(by_matrix["prediction_se"], np.sqrt(variance), rtol=1e-10)
+    np.testing.assert_allclose(  # the delta method
+        ours["prediction_se"].sel(gene=["g17", "g3"]),
+        ours["prediction"].sel(gene=["g17", "g3"]).values * np.sqrt(variance),
+        rtol=1e-10,
+    )
+
+
+def test_a_new_sample_is_coded_as_those_of_the_fit(bulk, fitted):
+    """One sample alone, with one level of each factor."""
+    new = bulk[["batch", "age", "condition"]].to_dataframe().iloc[[5]]
+    ours = predict(bulk, fitted, new, standard_error=False)
+    np.testing.assert_allclose(
+        ours["prediction"].values[0], np.exp(fitted["design"].values[5] @ fitted["beta"].values.T), rtol=1e-10
+    )

@@ -24,6 +24,7 @@ _HOME = {
     "goodness_of_fit": "looking",
     "open_counts": "io",
     "plot": "plot",
+    "predict": "predictions",
     "pseudobulk": "aggregation",
     "residuals": "looking",
     "shrink_lfc": "fold_changes",

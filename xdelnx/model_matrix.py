@@ -86,6 +86,54 @@ def row_of(model: Model, values: Mapping[Any, Any]) -> np.ndarray:
         return np.asarray(model.matrix.model_spec.get_model_matrix(row, context=FUNCTIONS), dtype=float)[0]
 
 
+def rows_of(
+    formula: str, samples: pd.DataFrame, reference: Mapping[str, Any], new: pd.DataFrame
+) -> np.ndarray:
+    """Rows of a formula's matrix (new sample, coefficient) for new samples, coded as those of the samples are.
+
+    Raises
+    ------
+    ValueError
+        A column is absent or has missing values, or a level is not among those of the samples.
+    """
+    model = evaluate(formula, samples, reference)
+    new = new.rename(columns=str)
+    absent = [name for name in model.frame if name not in new]
+    if absent:
+        fail(f"newdata lacks the column {listing(map(repr, absent))} of the formula {formula!r}")
+    columns = {
+        name: _as_fitted(new[name], str(name), column, model.uses) for name, column in model.frame.items()
+    }
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(len(new)))
+    with np.errstate(all="ignore"):
+        matrix = model.matrix.model_spec.get_model_matrix(frame, context=FUNCTIONS)
+    rows = np.asarray(matrix, dtype=float)
+    _check_finite(rows.sum(axis=1), f"the formula {formula!r}", new.index)
+    return rows
+
+
+def _as_fitted(column: pd.Series, name: str, fitted: pd.Series, uses: Uses) -> Any:
+    """Values of new samples as the formula saw those of the fit."""
+    _check_missing(column, name)
+    if isinstance(fitted.dtype, pd.CategoricalDtype):
+        levels, text = list(fitted.cat.categories), column.astype(object).map(str)
+        _check_seen(text, levels, name)
+        return pd.Categorical(text, categories=levels)
+    if kind_of(column) != "number":
+        fail(f"column {name!r} of newdata holds {kind_of(column)}; the fit has numbers there")
+    values = column.to_numpy(dtype=int if fitted.dtype.kind in "iu" else float)
+    if name in uses.coded.values():
+        _check_seen(pd.Series(values), sorted(fitted.unique()), name)
+    return values
+
+
+def _check_seen(values: pd.Series, levels: list[Any], name: str) -> None:
+    unseen = [level for level in values.unique() if level not in levels]
+    if unseen:
+        saw = f"it saw {listing(levels)}"
+        fail(f"newdata has levels of {name!r} that the fit has not seen: {listing(unseen, 5)}; {saw}")
+
+
 # ---- columns ---------------------------------------------------------------------------------------------
 
 

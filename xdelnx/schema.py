@@ -95,6 +95,8 @@ VARIABLES: dict[str, Variable] = {
         (GENE, COEFFICIENT, COEFFICIENT2), f"covariance of the coefficients, {_SCALED}", "log^2"
     ),
     "residual": Variable((SAMPLE, GENE), "residual of the count, of the kind in the attribute 'kind'"),
+    "prediction": Variable((SAMPLE, GENE), "fitted mean of the count, or its natural log"),
+    "prediction_se": Variable((SAMPLE, GENE), "standard error of prediction"),
     "pearson_statistic": Variable((GENE,), "sum of the squared Pearson residuals"),
     "deviance_pval": Variable((GENE,), "p-value of the deviance, chi-squared on residual_df"),
     "pearson_pval": Variable((GENE,), "p-value of pearson_statistic, chi-squared on residual_df"),
