@@ -225,3 +225,23 @@ def test_a_new_sample_is_coded_as_those_of_the_fit(bulk, fitted):
     np.testing.assert_allclose(
         ours["prediction"].values[0], np.exp(fitted["design"].values[5] @ fitted["beta"].values.T), rtol=1e-10
     )
+
+
+def test_weights_count_as_in_statsmodels(bulk):
+    """A weight of 0 leaves a sample out of the degrees of freedom; residuals go with the root of the weight."""
+    weights = np.tile([1.0, 2.0, 0.5, 1.5], 4)
+    weights[3] = 0.0
+    factors = bulk["counts"].values.sum(axis=1) / bulk["counts"].values.sum(axis=1).mean()
+    result = fit(bulk, FORMULA, weights=weights, size_factors=factors)
+    gene = str(bulk["gene"].values[np.argmax(result["mean"].fillna(0).values)])
+    at, y = result.sel(gene=gene), bulk["counts"].sel(gene=gene).values.astype(float)
+    family = sm.families.NegativeBinomial(alpha=theta_of(at))
+    model = sm.GLM(y, result["design"].values, family, offset=np.log(factors), var_weights=weights)
+    expected = model.fit(maxiter=300, tol=1e-14)
+    ours = goodness_of_fit(bulk, result, genes=gene)
+    assert ours["residual_df"].item() == 15 - 4
+    # sums of squares at the optimum, which both know to about 1e-7
+    np.testing.assert_allclose(ours["pearson_statistic"], expected.pearson_chi2, rtol=1e-5)
+    np.testing.assert_allclose(ours["deviance"], expected.deviance, rtol=1e-6)
+    squares = (residuals(bulk, result, kind="pearson", genes=gene) ** 2).sum("sample")
+    np.testing.assert_allclose(ours["pearson_statistic"], squares, rtol=1e-10)

@@ -21,6 +21,7 @@ from xdelnx.steps import Arrays, FitPlan
 from xdelnx.tiles import Block, dense_tiles
 
 KINDS = ("deviance", "pearson", "randomized_quantile", "working", "response", "leverage")
+WEIGHTED = ("deviance", "pearson")  # times the root of an observation's weight
 SMALLEST = 1e-300  # of a tail, so that no quantile is infinite, and of a mean
 
 
@@ -41,31 +42,37 @@ def residual_step(
         (gene,) names, of which with the seed the random numbers of a gene are made.
     """
     out = np.full((plan.layout.order.size, block.n_genes), np.nan)
-    for genes, y, mu, hat in _entries(plan, block, theta, beta, hat=kind == "leverage"):
+    for genes, y, mu, w, hat in _entries(plan, block, theta, beta, hat=kind == "leverage"):
         uniform = _uniform(keys[genes], y.shape[1], seed) if kind == "randomized_quantile" else None
-        out[:, genes] = (hat if kind == "leverage" else residual(kind, y, mu, theta[genes, None], uniform)).T
+        values = hat if kind == "leverage" else residual(kind, y, mu, theta[genes, None], uniform)
+        out[:, genes] = (values * np.sqrt(w) if kind in WEIGHTED else values).T
     return out
 
 
 def goodness_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) -> Arrays:
-    """``deviance`` and ``pearson_statistic`` (gene,) of a block, NaN for genes without a count."""
-    out = {name: np.full(block.n_genes, np.nan) for name in ("deviance", "pearson_statistic")}
-    for genes, y, mu, _ in _entries(plan, block, theta, beta, hat=False):
+    """``deviance``, ``pearson_statistic``, ``residual_df`` (gene,) of a block, NaN for genes without a count.
+
+    The degrees of freedom count the samples with a weight above 0.
+    """
+    names = ("deviance", "pearson_statistic", "residual_df")
+    out = {name: np.full(block.n_genes, np.nan) for name in names}
+    for genes, y, mu, w, _ in _entries(plan, block, theta, beta, hat=False):
+        out["residual_df"][genes] = np.sum(w > 0.0, axis=1) - plan.layout.design.shape[1]
         for name, kind in (("deviance", "deviance"), ("pearson_statistic", "pearson")):
-            out[name][genes] = np.sum(residual(kind, y, mu, theta[genes, None]) ** 2, axis=1)
+            out[name][genes] = np.sum(w * residual(kind, y, mu, theta[genes, None]) ** 2, axis=1)
     return out
 
 
 def _entries(
     plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray, *, hat: bool
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Positions of some genes, their counts, means and leverages (gene, sample), samples in their own order."""
+    """Positions of some genes, their counts, means, weights and leverages (gene, sample), samples in their order."""
     backend, model = plan.backend, Model(plan.backend, plan.basis, plan.penalty)
     design, back = backend.asarray(plan.layout.design), np.argsort(plan.layout.order)
     for tile in dense_tiles(backend, plan.layout, block):
         seen = tile.observations
         m = backend.xp.exp(backend.kernel("combine")(backend.asarray(beta[tile.genes]), design))
-        values = seen.y, means(seen, m)
+        values = seen.y, means(seen, m), seen.weights + np.zeros_like(seen.y)
         h = leverage(model, seen, m, backend.asarray(theta[tile.genes])) if hat else seen.y
         yield tile.genes, *(backend.to_numpy(each)[:, back] for each in (*values, h))
 

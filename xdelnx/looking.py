@@ -48,7 +48,8 @@ def residuals(
     - ``working``: ``(y - mu) / mu``, and ``response``: ``y - mu``;
     - ``leverage``: the diagonal of the hat matrix, between 0 and 1.
 
-    None is divided by the quasi-likelihood dispersion.
+    None is divided by the quasi-likelihood dispersion. With observation weights, deviance and Pearson residuals
+    are times the root of the weight.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def residuals(
     Examples
     --------
     >>> import xdelnx as xd
-    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=1)
+    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=2)
     >>> fit = xd.fit(ds, "~condition")
     >>> residuals(ds, fit, kind="pearson", genes=["g3", "g10"]).sizes
     Frozen({'sample': 8, 'gene': 2})
@@ -173,7 +174,7 @@ def goodness_of_fit(
     -------
     xarray.Dataset
         ``deviance``, ``deviance_pval``, ``pearson_statistic``, ``pearson_pval`` (gene), NaN for genes without
-        a count, and ``residual_df``.
+        a count, and ``residual_df`` (by gene where the fit has observation weights).
 
     Raises
     ------
@@ -183,7 +184,7 @@ def goodness_of_fit(
     Examples
     --------
     >>> import xdelnx as xd
-    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=1)
+    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=2)
     >>> float(goodness_of_fit(ds, xd.fit(ds, "~condition"))["residual_df"])
     6.0
     """
@@ -191,12 +192,14 @@ def goodness_of_fit(
     compute = as_flag(compute, "compute")
     n, p = again.model.matrix.shape
     parts, _ = _pass(again, _goodness)
-    result = blocks.lazily(_with_pvalues, parts, n - p)
+    result = blocks.lazily(_with_pvalues, parts)
     result = blocks.settled(result) if compute else result
     shape = (again.table.genes.size,)
     names = ("deviance", "deviance_pval", "pearson_statistic", "pearson_pval")
     variables = {name: (GENE, blocks.pick(result, name, shape, np.float64)) for name in names}
-    labelled = xr.Dataset({**variables, "residual_df": ((), float(n - p))}, {GENE: again.table.genes})
+    by_gene = (GENE, blocks.pick(result, "residual_df", shape, np.float64))
+    df = ((), float(n - p)) if again.weights is None else by_gene
+    labelled = xr.Dataset({**variables, "residual_df": df}, {GENE: again.table.genes})
     attrs = {"dispersion": dispersion, "history": history("goodness_of_fit", fit)}
     return annotate(labelled).assign_attrs(attrs)
 
@@ -207,9 +210,9 @@ def _goodness(
     return goodness_step(plan, block, theta, beta)
 
 
-def _with_pvalues(parts: list[Arrays], df: int) -> Arrays:
+def _with_pvalues(parts: list[Arrays]) -> Arrays:
     found = joined(parts)
     return found | {
-        f"{what}_pval": chdtrc(df, found[name])
+        f"{what}_pval": chdtrc(found["residual_df"], found[name])
         for what, name in (("deviance", "deviance"), ("pearson", "pearson_statistic"))
     }

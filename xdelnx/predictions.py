@@ -77,7 +77,7 @@ def predict(
     --------
     >>> import pandas as pd
     >>> import xdelnx as xd
-    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=1)
+    >>> ds = xd.simulate(n_samples=8, n_genes=300, seed=2)
     >>> fit = xd.fit(ds, "~condition")
     >>> predict(ds, fit, pd.DataFrame({"condition": ["A", "B"]}, ["a", "b"]), genes=["g3"]).sizes
     Frozen({'sample': 2, 'gene': 1})
