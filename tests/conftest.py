@@ -55,13 +55,14 @@ def make_problem():
     from xdelnx.basis import basis_of, layout_of
     from xdelnx.glm import Model
     from xdelnx.observations import DenseObservations
-    from xdelnx.steps import make_penalty
+    from xdelnx.penalties import Ridge, make_penalty
 
     def make(counts, design, scale=None, *, dense=False, ridge=None, backend=CPU):
         counts, design = np.atleast_2d(np.asarray(counts, float)), np.asarray(design, float)
         scale = np.ones(counts.shape[1]) if scale is None else np.asarray(scale, float)
         layout = layout_of(design)
         basis = basis_of(layout, dense=dense or ridge is not None)
+        ridge = None if ridge is None else Ridge(np.diag(ridge), np.zeros(design.shape[1]))
         model = Model(backend, basis, make_penalty(basis, ridge, design.shape[0]))
         y = np.ascontiguousarray(counts[:, layout.order])
         by_kind = np.ascontiguousarray(np.atleast_2d(scale)[:, layout.order])

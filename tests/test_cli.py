@@ -425,6 +425,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "robust": False,
         "cooks": None,
         "ridge": 0.0,
+        "ridge_target": None,
         "adjust": "bh",
         "cluster": None,
         "by": None,
@@ -444,8 +445,8 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
 def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
-        "--offset o --weights w --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge 2 --adjust holm --by kind "
-        "--device cpu --cooks flag --cluster donor --method edger"
+        "--offset o --weights w --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge a=2 --adjust holm --by kind "
+        "--device cpu --cooks flag --cluster donor --method edger --ridge C(x)[T.b=c]=1 --ridge-target a=-0.5"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -461,7 +462,8 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "method": "edger",
         "robust": True,
         "cooks": "flag",
-        "ridge": 2.0,
+        "ridge": {"a": 2.0, "C(x)[T.b=c]": 1.0},
+        "ridge_target": {"a": -0.5},
         "adjust": "holm",
         "cluster": "donor",
         "by": "kind",

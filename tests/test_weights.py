@@ -173,7 +173,7 @@ def test_whole_weights_repeat_samples(data):
     rows = np.repeat(np.arange(16), repeats)
     repeated = data.isel(sample=rows).assign_coords(sample=[f"r{i}" for i in range(rows.size)])
     names = ["beta", "standard_error", "deviance", "dispersion", "mean", "coef", "lfc_se", "stat", "pval"]
-    for options in ({}, {"ridge": 0.3}):
+    for options in ({}, {"ridge": 0.3}, {"ridge": [0.0, 0.3, 0.01, 0.2], "ridge_target": {"age": 0.1}}):
         found = run(data, weights=repeats, shrinkage=False, **options)
         assert_same(found, run(repeated, shrinkage=False, **options), names)
 

@@ -134,6 +134,7 @@ def _fit(args: argparse.Namespace) -> None:
         "robust",
         "cooks",
         "ridge",
+        "ridge_target",
         "adjust",
         "cluster",
         "by",

@@ -18,9 +18,11 @@ from xdelnx.contrasts import Contrast
 from xdelnx.design import Design, design_from_result
 from xdelnx.inputs import GIVEN, Counts
 from xdelnx.messages import counted, fail, listing
+from xdelnx.penalties import make_penalty
+from xdelnx.ridge_given import ridge_of
 from xdelnx.sandwich import Clusters
 from xdelnx.schema import GENE, SAMPLE, VARIABLES
-from xdelnx.steps import FitPlan, constrained, direction, make_penalty
+from xdelnx.steps import FitPlan, constrained, direction
 
 GENE_ARRAYS = ("theta", "beta", "deviance", "ql_dispersion_shrunken", "status", "df2")  # or numbers
 
@@ -29,7 +31,7 @@ def make_plan(
     model: Design,
     questions: Sequence[Contrast],
     *,
-    ridge: float,
+    ridge: Any,
     cox_reid: bool,
     device: str,
     threshold: float = 0.0,
@@ -38,6 +40,7 @@ def make_plan(
     clusters: np.ndarray | None = None,
     adjusted: bool = False,
     weights: Any = None,
+    ridge_target: Any = None,
 ) -> FitPlan:
     """Plan a fit of the design that also answers the questions.
 
@@ -47,7 +50,7 @@ def make_plan(
     ridge penalty is in proportion to.
     """
     layout = layout_of(model.matrix, clusters)
-    amounts = _ridge_weights(model, ridge)
+    amounts = ridge_of(ridge, ridge_target, model)
     size = model.matrix.shape[0] if weights is None else float(np.sum(weights))
     basis = basis_of(layout, dense=amounts is not None)
     values = (threshold, -threshold) if threshold else (0.0,)
@@ -77,13 +80,6 @@ def make_plan(
 def _clusters(layout: Layout, clusters: np.ndarray, questions: Sequence[Contrast]) -> Clusters:
     of_kinds = clusters[layout.order[layout.starts[:-1]]]
     return Clusters(of_kinds, tuple(question.weights for question in questions))
-
-
-def _ridge_weights(model: Design, ridge: float) -> np.ndarray | None:
-    """Weight of each coefficient in the penalty; columns that are constant (an intercept) have none."""
-    if ridge == 0.0:
-        return None
-    return np.where(np.ptp(model.matrix, axis=0) == 0.0, 0.0, ridge)
 
 
 # ---- from a fit back to what more passes need ------------------------------------------------------------
@@ -128,7 +124,9 @@ class Reopened:
         clusters: np.ndarray | None = None,
     ) -> FitPlan:
         """Plan of a pass that answers the questions."""
-        options = {name: self.options[name] for name in ("ridge", "cox_reid")}
+        options: dict[str, Any] = {
+            name: self.options.get(name) for name in ("ridge", "ridge_target", "cox_reid")
+        }
         return make_plan(
             self.model,
             questions,

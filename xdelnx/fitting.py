@@ -25,6 +25,7 @@ from xdelnx.labelled import comments, contrasts_asked, fit_attributes, fit_datas
 from xdelnx.messages import fail
 from xdelnx.outliers import cutoff, warn_without_replicates
 from xdelnx.passes import Dispersion
+from xdelnx.ridge_given import as_ridge
 from xdelnx.running import Job, run
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.sizing import centred_by
@@ -50,7 +51,8 @@ def fit(
     method: str = "glmgampoi",
     robust: bool = False,
     cooks: str | None = None,
-    ridge: float = 0.0,
+    ridge: Any = 0.0,
+    ridge_target: Any = None,
     adjust: str = "bh",
     cluster: Any = None,
     by: str | None = None,
@@ -112,7 +114,12 @@ def fit(
         trimmed mean of all samples in its place and fit again (``replaced`` says where; the counts are read
         twice as often, ``library_size`` is that of what was fitted); other outliers are flagged.
     ridge
-        Penalty ``samples * ridge^2 * sum(beta^2)`` added to the deviance; an intercept is not penalised.
+        Penalty ``samples * ridge^2 * sum(beta^2)`` added to the deviance, which draws coefficients to 0; an
+        intercept is not penalised. One number for each coefficient, as a mapping of names (others have none)
+        or an array (coefficient,), penalises just those, an intercept too; a matrix Lambda with a column for
+        each coefficient adds ``samples * sum((Lambda @ beta)^2)``. Samples are counted by their weights.
+    ridge_target
+        What ``ridge`` draws coefficients to instead of 0, natural log: a mapping of names or (coefficient,).
     adjust
         How p-values are adjusted, within each contrast: ``"bh"``, ``"by"``, ``"holm"`` or ``"storey"``; see
         `xdelnx.adjust`.
@@ -182,12 +189,13 @@ def fit(
     questions = _questions(model, contrasts, table)
     dispersion = inputs.as_overdispersion(overdispersion, table)
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
-    ridge, cooks = inputs.as_amount(ridge, "ridge"), _check_cooks(cooks)
+    cooks, (ridge, ridge_target) = _check_cooks(cooks), as_ridge(ridge, ridge_target, model)
     clusters = clusters_of(table, cluster, model, questions, ridge=ridge, cooks=cooks)
     weighed, weights_name = weights_of(table, weights, model, ridge=ridge, cooks=cooks)
     how: dict[str, Any] = {"cooks": cooks, "adjusted": _check_method(method, dispersion, shrinkage=shrinkage)}
     how |= {"centred": centred_by(size_factors, model, ridge), "clusters": clusters, "weights": weighed}
-    plan = make_plan(model, questions, ridge=ridge, cox_reid=cox_reid, device=device, **how)
+    how |= {"ridge": ridge, "ridge_target": ridge_target}
+    plan = make_plan(model, questions, cox_reid=cox_reid, device=device, **how)
     by_sample, by_entry, offset_name = inputs.as_offset(offset, table)
     options = _across(dispersion, model, weighed, shrinkage=shrinkage, robust=robust, method=method)
     warn_without_replicates(plan.layout, cooks)
@@ -212,6 +220,7 @@ def fit(
         "robust": options.robust,
         "cooks": cooks,
         "ridge": ridge,
+        "ridge_target": ridge_target,
         "cluster": cluster,
         "adjust": adjust,
         "counts": counts,

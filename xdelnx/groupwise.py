@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from xdelnx.design import build_design
 from xdelnx.errors import warn
 from xdelnx.inputs import Counts
 from xdelnx.messages import counted, fail, listing, shown
+from xdelnx.ridge_given import as_ridge
 from xdelnx.schema import COEFFICIENT, CONTRAST, COORDINATES, RESTRICTION, SAMPLE, VARIABLES, annotate
 from xdelnx.status import Status
 from xdelnx.stores import zarr_safe
@@ -60,7 +61,7 @@ def fit_by_group(
         rows = np.flatnonzero(groups.codes == i)
         part = table.dataset.isel({SAMPLE: rows})
         of_group = _weights_of(weights, table, rows)
-        notes[name] = _why_not(part, design, reference, contrasts, of_group, counts, options["cluster"])
+        notes[name] = _why_not(part, design, reference, contrasts, of_group, counts, options)
         if not notes[name]:
             results[name] = fit(
                 part,
@@ -101,7 +102,7 @@ def _why_not(
     contrasts: Any,
     weights: Any,
     counts: str,
-    cluster: Any,
+    options: Mapping[str, Any],
 ) -> str:
     """Why the samples of a group cannot answer the question; an empty string if they can."""
     if part.sizes[SAMPLE] < 2:
@@ -111,8 +112,9 @@ def _why_not(
         inputs.check_columns(design, table)
         model = build_design(table.samples, design, reference=reference)
         asked = () if contrasts is None else resolve_contrasts(model, contrasts, samples=table.samples)
-        clusters_of(table, cluster, model, asked)
+        clusters_of(table, options["cluster"], model, asked)
         weights_of(table, weights, model)
+        as_ridge(options["ridge"], options["ridge_target"], model)
     except ValueError as reason:
         return str(reason)
     return ""

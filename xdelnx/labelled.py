@@ -129,9 +129,7 @@ def fit_attributes(model: Design, device: str, n_genes: int, **options: Any) -> 
     }
 
 
-def comments(
-    dispersion: Dispersion, *, cox_reid: bool, ridge: float, weighted: bool = False
-) -> dict[str, str]:
+def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: Any, weighted: bool = False) -> dict[str, str]:
     """Comments on variables of a fit that an option makes something else: by variable."""
     if dispersion.estimate or dispersion.shared:
         likelihood = f"{'Cox-Reid adjusted ' if cox_reid else ''}maximum likelihood"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from xdelnx.option_types import as_overdispersion
+from xdelnx.option_types import Amounts, as_amount, as_named_amount, as_overdispersion
 
 ADJUSTMENTS = ("bh", "by", "holm", "storey")
 
@@ -82,12 +82,25 @@ def add_model(add: argparse.ArgumentParser) -> None:
         choices=("flag", "replace"),
         help="flag genes, or replace counts, that are out of line with their replicates (default: neither)",
     )
+    _add_ridge(add)
+
+
+def _add_ridge(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--ridge",
-        type=float,
-        metavar="X",
+        type=as_amount,
+        action=Amounts,
+        metavar="[NAME=]X",
         default=0.0,
-        help="penalty that draws coefficients to 0 (default: %(default)s, none)",
+        help="penalty that draws coefficients to 0: of all but an intercept, or of those named, as "
+        "'drug[T.B]=0.5'; may be given several times (default: %(default)s, none)",
+    )
+    add.add_argument(
+        "--ridge-target",
+        type=as_named_amount,
+        action=Amounts,
+        metavar="NAME=X",
+        help="what --ridge draws a coefficient to (natural log); may be given several times (default: 0)",
     )
 
 

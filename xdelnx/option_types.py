@@ -38,6 +38,37 @@ def as_overdispersion(text: str) -> bool | str | float:
         raise argparse.ArgumentTypeError(msg) from None
 
 
+def as_amount(text: str) -> float | tuple[str, float]:
+    """Return a number, or a name and its number around the last equals sign."""
+    name, sign, number = text.rpartition("=")
+    try:
+        return (name, float(number)) if sign and name else float(text)
+    except ValueError:
+        msg = f"expected X or NAME=X with a number X, received {text!r}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def as_named_amount(text: str) -> tuple[str, float]:
+    """Return a name and its number around the last equals sign."""
+    found = as_amount(text)
+    if isinstance(found, float):
+        msg = f"expected NAME=X with a number X, received {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return found
+
+
+class Amounts(argparse.Action):
+    """One number, or a mapping of names to numbers from an option that is given several times."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Put the number, or the name with its number, to those that are there."""
+        before = getattr(namespace, self.dest)
+        given = before if isinstance(before, dict) else {}
+        if before != self.default and not (given and isinstance(values, tuple)):
+            parser.error(f"argument {option_string}: give one number, or NAME=X several times")
+        setattr(namespace, self.dest, given | dict([values]) if isinstance(values, tuple) else values)
+
+
 def as_scheduler(text: str) -> str:
     """Check that it is a kind of scheduler, or the address of one."""
     if text in LOCAL_SCHEDULERS or "://" in text:

@@ -19,6 +19,7 @@ from xdelnx.centring import Directions, direction_variance
 from xdelnx.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.glm import Coefficients, Model, Penalty, fit_coefficients, start_from_data, start_from_fit
 from xdelnx.observations import Observations
+from xdelnx.penalties import Ridge, make_penalty
 from xdelnx.sandwich import Clusters, clustered, empty_tests
 from xdelnx.status import Status
 from xdelnx.tiles import Block, Tile, tiles
@@ -96,24 +97,8 @@ class FitPlan:
         return backend_on(self.device)
 
 
-def make_penalty(
-    basis: Basis, ridge: np.ndarray | None, n_samples: float, at: np.ndarray | None = None
-) -> Penalty | None:
-    """Half the gradient of ``n ||Lambda beta||^2`` in the basis; Lambda is diagonal, (coefficient,).
-
-    With ``at`` (coefficient,), of ``n ||Lambda (at + beta)||^2``.
-    """
-    if ridge is None:
-        return None
-    scaled = ridge[:, None] * basis.to_coefficients
-    there = ridge * (np.zeros(ridge.size) if at is None else at)
-    return Penalty(
-        n_samples * scaled.T @ scaled, -n_samples * scaled.T @ there, n_samples * float(there @ there)
-    )
-
-
 def constrained(
-    layout: Layout, weights: np.ndarray, value: float, ridge: np.ndarray | None, n_samples: float
+    layout: Layout, weights: np.ndarray, value: float, ridge: Ridge | None, n_samples: float
 ) -> Reduced:
     """The design where the contrast's weights (q, coefficient) give ``value`` (natural log; q = 1 unless 0)."""
     basis = basis_of(layout, complement(weights), dense=ridge is not None)

@@ -1,0 +1,39 @@
+"""Ridge penalties on the design's coefficients, written in a basis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xdelnx.basis import Basis
+from xdelnx.glm import Penalty
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """``n ||root (beta - target)||^2`` is added to the deviance of n samples.
+
+    Parameters
+    ----------
+    root
+        (row, coefficient): Lambda; diagonal where each coefficient is drawn to its target on its own.
+    target
+        (coefficient,) what coefficients are drawn to, natural log.
+    """
+
+    root: np.ndarray
+    target: np.ndarray
+
+
+def make_penalty(
+    basis: Basis, ridge: Ridge | None, n_samples: float, at: np.ndarray | None = None
+) -> Penalty | None:
+    """Half the gradient of ``n ||Lambda (at + beta - target)||^2`` in the basis; ``at`` (coefficient,), None for 0."""
+    if ridge is None:
+        return None
+    scaled = ridge.root @ basis.to_coefficients
+    there = ridge.root @ ((np.zeros(ridge.target.size) if at is None else at) - ridge.target)
+    return Penalty(
+        n_samples * scaled.T @ scaled, -n_samples * scaled.T @ there, n_samples * float(there @ there)
+    )
