@@ -1,5 +1,7 @@
 """The basis spans the design, and the arrow-shaped algebra is that of ordinary matrices."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,3 +130,14 @@ def test_a_direction_without_information_has_no_step():
     np.testing.assert_array_equal(forms, [[np.inf, 1.0]])
     flat = np.array([[1.0, 1.0, 1.0]])  # a matrix of ones, packed: its second pivot is zero
     np.testing.assert_array_equal(linear_kernels.quadratic_forms(flat, np.eye(2), 0), [[1.0, np.inf]])
+
+
+def test_thousands_of_kinds_take_no_square_of_memory():
+    # each sample a kind of its own: 20,000 x 20,000 numbers would be 3 GB
+    rng = np.random.default_rng(0)
+    design = np.column_stack([np.ones(20_000), rng.normal(size=20_000), rng.integers(0, 2, 20_000)])
+    tracemalloc.start()
+    basis_of(layout_of(design))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6

@@ -170,10 +170,14 @@ def _outside(q: np.ndarray, group: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Whether each group's indicator is outside of what the columns of q (weighted by root sizes) span."""
     if group.size == 0:
         return np.zeros(0, dtype=bool)
-    roots = np.sqrt(sizes)[:, None]
-    indicators = roots * np.eye(group.max() + 1)[group]
-    rest = indicators - q @ (q.T @ indicators)
-    return np.sum(rest**2, axis=0) > IN_SPAN**2 * np.sum(indicators**2, axis=0)
+    roots, squares = np.sqrt(sizes), np.bincount(group, sizes)
+    inner = np.stack([np.bincount(group, roots * column) for column in q.T], axis=1)  # (group, column)
+    # First what is left within the group: of some thousand groups hardly any more than columns pass.
+    out = np.bincount(group, (roots - np.sum(q * inner[group], axis=1)) ** 2) > IN_SPAN**2 * squares
+    near = np.flatnonzero(~out)
+    rest = roots[:, None] * (group[:, None] == near) - q @ inner[near].T
+    out[near] = np.sum(rest**2, axis=0) > IN_SPAN**2 * squares[near]
+    return out
 
 
 def _rest(indicators: np.ndarray, q: np.ndarray, sizes: np.ndarray) -> np.ndarray:
