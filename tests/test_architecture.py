@@ -40,6 +40,7 @@ FLOORS = {
     "grouping": 21,
     "weighting": 21,
     "expression": 21,
+    "normalized": 21,
     "ranks": 21,
     "robust_prior": 21,
     "scaling": 21,
@@ -99,6 +100,7 @@ FLOORS = {
     "looking": 57,
     "predictions": 58,
     "filtering": 57,
+    "normalizing": 57,
     "markers": 57,
     # people
     "drawing": 60,

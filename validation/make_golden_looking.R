@@ -21,3 +21,7 @@ put(do.call(rbind, lapply(kinds, function(kind) {
 lib <- colSums(Y) * exp(seq(-0.2, 0.2, length.out = ncol(Y)))
 values <- rbind(library = lib, cpm(Y, lib.size = lib, log = TRUE, prior.count = 2)[some, ])
 put(data.frame(gene = rownames(values), values, row.names = NULL), "edgeR_logcpm")
+# tximport's recipe for edgeR: EFFECTIVE_LIBRARIES of tests/test_normalizing.py
+lengths <- 500 + 100 * (outer((seq_len(nrow(Y)) - 1) * 13, (seq_len(ncol(Y)) - 1) * 7, "+") %% 17)
+corrected <- Y / (lengths / exp(rowMeans(log(lengths))))
+cat(format(calcNormFactors(corrected) * colSums(corrected), digits = 14), "\n")

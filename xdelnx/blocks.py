@@ -226,6 +226,15 @@ def _dense(block: Any) -> np.ndarray:
 # ---- results ---------------------------------------------------------------------------------------------
 
 
+def by_block(blocks: Blocks, function: Callable[..., Any], by_gene: np.ndarray | None = None) -> da.Array:
+    """Dask array (sample, gene) of what a function makes of each block, and of its part of ``by_gene``."""
+    meta = np.empty((0, 0), dtype=np.float64)
+    if by_gene is None:
+        return da.map_blocks(function, blocks.counts, dtype=np.float64, meta=meta)
+    row = da.from_array(by_gene[None, :], chunks=(1, blocks.counts.chunks[1]), name=False)
+    return da.map_blocks(function, blocks.counts, row, dtype=np.float64, meta=meta)
+
+
 def settled(value: Any) -> Any:
     """Compute on the scheduler in force."""
     return dask.compute(value, scheduler=scheduler())[0]

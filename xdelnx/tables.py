@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 COLUMNS = ("log2fc", "coef", "stat", "pval", "padj")
+SMALLEST_P = 1e-300  # whose logarithm a p-value that underflowed to 0 is given
 
 
 def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
@@ -66,7 +68,9 @@ def _position(labels: list[str], contrast: str | None) -> int:
     return labels.index(contrast)
 
 
-def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None = None) -> pd.DataFrame:
+def top_table(
+    result: xr.Dataset, contrast: str | None = None, *, n: int | None = None, annotation: Any = None
+) -> pd.DataFrame:
     """Genes of one contrast as a table, smallest p-value first.
 
     Parameters
@@ -77,6 +81,9 @@ def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None 
         Label of the contrast (`result["contrast"]`); needed only where the result holds several.
     n
         Number of rows; all of them by default.
+    annotation
+        What is known of the genes, put into further columns: a table by gene name (``adata.var``), or a Dataset
+        with variables along ``gene`` alone, such as the data that was fitted. Genes it lacks are missing values.
 
     Returns
     -------
@@ -87,8 +94,9 @@ def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None 
 
     Raises
     ------
-    ValueError
-        If the result has no tests, the contrast is missing or unknown, or `n` is negative.
+    ValueError, TypeError
+        If the result has no tests, the contrast is missing or unknown, `n` is negative, or the annotation is no
+        table, has no gene in common with the result, or the table's own columns.
 
     Examples
     --------
@@ -112,4 +120,85 @@ def top_table(result: xr.Dataset, contrast: str | None = None, *, n: int | None 
     order = pd.DataFrame(
         {"p": columns["pval"], "size": -np.abs(columns["stat"]), "name": columns["feature"].astype(str)}
     ).sort_values(["p", "size", "name"], kind="stable", na_position="last")
-    return pd.DataFrame(columns).iloc[order.index[:n]].reset_index(drop=True)
+    table = pd.DataFrame(columns)
+    if annotation is not None:
+        known = _annotation(annotation, columns["feature"])
+        table = pd.concat([table, known], axis=1)
+    return table.iloc[order.index[:n]].reset_index(drop=True)
+
+
+def _annotation(annotation: Any, genes: np.ndarray) -> pd.DataFrame:
+    """Columns of an annotation for the genes, in their order."""
+    import pandas as pd
+    import xarray as xr
+
+    if isinstance(annotation, xr.Dataset):
+        along = {
+            str(name): values.values
+            for name, values in annotation.reset_coords().data_vars.items()
+            if values.dims == (GENE,)
+        }
+        annotation = pd.DataFrame(along, index=annotation.get_index(GENE))
+    if not isinstance(annotation, pd.DataFrame):
+        msg = f"annotation is a DataFrame by gene name, or a Dataset; received {type(annotation).__name__}"
+        raise TypeError(msg)
+    if annotation.index.has_duplicates:
+        fail(f"annotation names genes twice: {listing(annotation.index[annotation.index.duplicated()], 3)}")
+    own = sorted({"feature", *COLUMNS}.intersection(map(str, annotation.columns)))
+    if own:
+        fail(f"annotation has columns of the table itself: {listing(own)}; rename or drop them")
+    if not annotation.index.isin(genes).any():
+        fail(
+            f"annotation has none of the genes; it has {listing(annotation.index, 3)}, the result {listing(genes, 3)}"
+        )
+    return annotation.reindex(genes).reset_index(drop=True)
+
+
+def ranked(result: xr.Dataset, contrast: str | None = None, *, by: str = "stat") -> pd.DataFrame:
+    r"""Genes of one contrast in one order from the most up to the most down, for gene-set tests.
+
+    Parameters
+    ----------
+    result, contrast
+        As in `top_table`.
+    by
+        ``"stat"``: the root of the statistic with the sign of the fold change; ``"pval"``: minus log10 of
+        the p-value with that sign; ``"log2fc"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `feature` and `score`, falling; genes without a test are left out. The format that GSEA
+        reads, ``.rnk``, is ``ranked(result).to_csv("genes.rnk", sep="\t", header=False, index=False)``.
+
+    Raises
+    ------
+    ValueError
+        As `top_table`; a joint test, which has no direction, or an unknown score.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> tests = {"log2fc": [0.5, -2.0], "coef": [0.3, -1.4], "stat": [4.0, 9.0], "pval": [0.1, 0.01]}
+    >>> variables = {k: ("gene", v) for k, v in (tests | {"padj": [0.1, 0.02]}).items()}
+    >>> print(ranked(xr.Dataset(variables, {"gene": ["ACTB", "GLI3"]})).to_string(index=False))
+    feature  score
+       ACTB    2.0
+       GLI3   -3.0
+    """
+    table = top_table(result, contrast)
+    table = table[np.isfinite(table["pval"])]
+    if len(table) and np.isnan(table["log2fc"]).all():
+        fail("a joint test has no direction to rank genes by; choose a contrast of one degree of freedom")
+    if by not in SCORES:
+        fail(f"by={by!r} is not a score; {closest(str(by), SCORES, 'choose one of')}")
+    table = table.assign(score=SCORES[by](table)).dropna(subset=["score"])
+    table = table.sort_values("score", ascending=False, kind="stable")
+    return table[["feature", "score"]].reset_index(drop=True)
+
+
+SCORES: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "stat": lambda table: np.sign(table["log2fc"]) * np.sqrt(table["stat"]),
+    "pval": lambda table: -np.sign(table["log2fc"]) * np.log10(np.maximum(table["pval"], SMALLEST_P)),
+    "log2fc": lambda table: table["log2fc"],
+}
