@@ -503,3 +503,15 @@ def test_two_groups_without_a_count_have_no_fold_change():
     effect = test(data, result, "condition[T.C]").isel(gene=0, contrast=0)
     assert float(effect["log2fc"]) == -10.0
     assert float(effect["pval"]) < 1e-6
+
+
+def test_a_test_of_every_coefficient(bulk):
+    """Nothing is left to fit: the reduced deviance is that of means equal to the size factors."""
+    result = fit(bulk, "~ condition", contrasts=np.eye(2))
+    gene = int(np.flatnonzero(result["status"].values == 0)[0])
+    theta = float(result["dispersion_trend"][gene])
+    counts, factors = bulk["counts"].values[:, gene].astype(float), result["size_factor"].values
+    null = sum(unit_deviance(y, s, theta) for y, s in zip(counts, factors, strict=True))
+    drop = null - float(result["deviance"][gene])
+    expected = drop / 2.0 / float(result["ql_dispersion_shrunken"][gene])
+    assert float(result["stat"][0, gene]) == pytest.approx(expected, rel=1e-10)  # a sum of some terms

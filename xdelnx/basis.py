@@ -171,7 +171,8 @@ def _outside(q: np.ndarray, group: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     if group.size == 0:
         return np.zeros(0, dtype=bool)
     roots, squares = np.sqrt(sizes), np.bincount(group, sizes)
-    inner = np.stack([np.bincount(group, roots * column) for column in q.T], axis=1)  # (group, column)
+    inner = np.zeros((group.max() + 1, q.shape[1]))  # (group, column)
+    np.add.at(inner, group, roots[:, None] * q)
     # First what is left within the group: of some thousand groups hardly any more than columns pass.
     out = np.bincount(group, (roots - np.sum(q * inner[group], axis=1)) ** 2) > IN_SPAN**2 * squares
     near = np.flatnonzero(~out)
