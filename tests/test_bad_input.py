@@ -473,6 +473,42 @@ TABLE = {
         ValueError,
         "size_factors are of the order of 1, the library size of a sample over that of most; received s0 (1e+300)",
     ),
+    # ---- subsample
+    "subsample, few": (
+        fit(subsample=2),
+        ValueError,
+        "subsample=2 leaves no degrees of freedom: there are 2 coefficients; take some hundred",
+    ),
+    "subsample, none": (fit(subsample=0), ValueError, "subsample=0 leaves no degrees of freedom"),
+    "subsample, negative": (fit(subsample=-5), ValueError, "subsample=-5 leaves no degrees of freedom"),
+    "subsample, many": (
+        fit(subsample=9),
+        ValueError,
+        "subsample=9 is more than the 8 samples; use None for all of them",
+    ),
+    "subsample, fraction": (fit(subsample=5.5), TypeError, "on, or None; received 5.5"),
+    "subsample, switch": (fit(subsample=True), TypeError, "on, or None; received True"),
+    "subsample, word": (fit(subsample="5"), TypeError, "on, or None; received '5'"),
+    "subsample, nothing to estimate": (
+        fit(subsample=5, overdispersion=0.1),
+        ValueError,
+        "subsample is for estimating the overdispersion, which is given here",
+    ),
+    "subsample, weights": (
+        fit(subsample=5, weights=np.ones((N, G))),
+        ValueError,
+        "use weights (sample,), or leave out one",
+    ),
+    "subsample, weights of 0": (
+        fit(subsample=7, weights=np.arange(N) > 1.5),
+        ValueError,
+        "subsample=7 is more than the 6 samples of weight above 0",
+    ),
+    "subsample, rank": (
+        fit("~ one", DS.assign(one=("sample", np.eye(N)[0])), subsample=3),
+        ValueError,
+        "the subsample of 3 samples does not determine all coefficients",
+    ),
     # ---- weights
     "weights < 0": (
         fit(weights=-np.ones(N)),

@@ -426,6 +426,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "cooks": None,
         "ridge": 0.0,
         "ridge_target": None,
+        "subsample": None,
         "adjust": "bh",
         "cluster": None,
         "by": None,
@@ -446,7 +447,8 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
     words = (
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
         "--offset o --weights w --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge a=2 --adjust holm --by kind "
-        "--device cpu --cooks flag --cluster donor --method edger --ridge C(x)[T.b=c]=1 --ridge-target a=-0.5"
+        "--device cpu --cooks flag --cluster donor --method edger --ridge C(x)[T.b=c]=1 --ridge-target a=-0.5 "
+        "--subsample 500"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -464,6 +466,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "cooks": "flag",
         "ridge": {"a": 2.0, "C(x)[T.b=c]": 1.0},
         "ridge_target": {"a": -0.5},
+        "subsample": 500,
         "adjust": "holm",
         "cluster": "donor",
         "by": "kind",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FULL_RANK = 1e-10  # smallest over largest singular value, of columns of length 1
 IN_SPAN = 1e-9  # of an indicator's length may lie outside of the design's columns, by rounding
 
 
@@ -197,3 +198,12 @@ def _packed_products(rows: np.ndarray, groups: int) -> np.ndarray:
     i, j = np.tril_indices(rest.shape[1])
     cross = (indicators[:, :, None] * rest[:, None, :]).reshape(rows.shape[0], -1)
     return np.concatenate([indicators, cross, rest[:, i] * rest[:, j]], axis=1)
+
+
+def has_full_rank(design: np.ndarray) -> bool:
+    """Whether the columns of a design (row, coefficient), of whatever scale, are independent."""
+    length = np.sqrt(np.sum(design**2, axis=0))
+    if design.shape[0] < design.shape[1] or not length.all():
+        return False
+    values = np.linalg.svd(design / length, compute_uv=False)
+    return bool(values[-1] > FULL_RANK * values[0])

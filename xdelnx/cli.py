@@ -135,6 +135,7 @@ def _fit(args: argparse.Namespace) -> None:
         "cooks",
         "ridge",
         "ridge_target",
+        "subsample",
         "adjust",
         "cluster",
         "by",

@@ -23,6 +23,7 @@ from xdelnx.ridge_given import ridge_of
 from xdelnx.sandwich import Clusters
 from xdelnx.schema import GENE, SAMPLE, VARIABLES
 from xdelnx.steps import FitPlan, constrained, direction
+from xdelnx.subsampling import draw
 
 GENE_ARRAYS = ("theta", "beta", "deviance", "ql_dispersion_shrunken", "status", "df2")  # or numbers
 
@@ -41,6 +42,7 @@ def make_plan(
     adjusted: bool = False,
     weights: Any = None,
     ridge_target: Any = None,
+    subsample: int | None = None,
 ) -> FitPlan:
     """Plan a fit of the design that also answers the questions.
 
@@ -74,6 +76,7 @@ def make_plan(
         device=device,
         cooks="flag" if cooks else "",
         adjusted=adjusted,
+        subsample=None if subsample is None else draw(layout, subsample, weights),
     )
 
 

@@ -13,6 +13,7 @@ from xdelnx import gathered, steps
 from xdelnx.blocks import Blocks
 from xdelnx.covariances import covariance_step
 from xdelnx.messages import fail
+from xdelnx.outcomes import status_of_test
 from xdelnx.passes import Scale
 from xdelnx.survey import Survey, checked, join, look
 
@@ -71,7 +72,7 @@ def _test_finish(
         fail("these are not the counts the fit was made from: the samples have other totals; test with those")
     reduced = gathered.joined([arrays for _, arrays in parts])
     if "wald_df" in reduced:
-        status = steps.status_of_test(fitted["status"], reduced["reduced_converged"])
+        status = status_of_test(fitted["status"], reduced["reduced_converged"])
         return gathered.cluster_statistics(contrasts, fitted["beta"], reduced, threshold) | {"status": status}
     shrunken, df2 = fitted.get("ql_dispersion_shrunken"), np.asarray(fitted["df2"])
     statistics = gathered.contrast_statistics(
@@ -84,7 +85,7 @@ def _test_finish(
         df2,
         threshold,
     )
-    return statistics | {"status": steps.status_of_test(fitted["status"], reduced["reduced_converged"])}
+    return statistics | {"status": status_of_test(fitted["status"], reduced["reduced_converged"])}
 
 
 def _same_totals(totals: np.ndarray, library_size: np.ndarray, *, whole: bool) -> bool:

@@ -72,7 +72,7 @@ def fit_by_group(
                 offset=_offset_of(offset, table, rows),
                 weights=of_group,
                 counts=counts,
-                **options,
+                **options | {"subsample": _at_most(options["subsample"], rows.size)},
             )
     _report(by, notes)
     dataset = _joined(results, by, list(notes)).drop_attrs(deep=False)
@@ -137,6 +137,14 @@ def _weights_of(weights: Any, table: Counts, rows: np.ndarray) -> Any:
     if weights is None or isinstance(weights, str):
         return weights
     return inputs.as_weights(weights, table)[0][rows]
+
+
+def _at_most(subsample: Any, n_samples: int) -> Any:
+    """Samples to draw of a group: all of them where it has no more."""
+    fewer = (
+        isinstance(subsample, int | np.integer) and not isinstance(subsample, bool) and subsample > n_samples
+    )
+    return None if fewer else subsample
 
 
 def _report(by: str, notes: dict[str, str]) -> None:

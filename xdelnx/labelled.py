@@ -129,7 +129,14 @@ def fit_attributes(model: Design, device: str, n_genes: int, **options: Any) -> 
     }
 
 
-def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: Any, weighted: bool = False) -> dict[str, str]:
+def comments(
+    dispersion: Dispersion,
+    *,
+    cox_reid: bool,
+    ridge: Any,
+    weighted: bool = False,
+    subsample: int | None = None,
+) -> dict[str, str]:
     """Comments on variables of a fit that an option makes something else: by variable."""
     if dispersion.estimate or dispersion.shared:
         likelihood = f"{'Cox-Reid adjusted ' if cox_reid else ''}maximum likelihood"
@@ -138,7 +145,10 @@ def comments(dispersion: Dispersion, *, cox_reid: bool, ridge: Any, weighted: bo
         found = {"dispersion": "as given to the fit; 0 is Poisson"}
     if not (dispersion.estimate or isinstance(dispersion.given, np.ndarray)):
         found["dispersion_trend"] = "the overdispersion itself, which is the same for all genes"
+    if subsample is not None:
+        found["dispersion"] += f", on {subsample:,} of the samples"
     found |= {"residual_df": "only samples of weight above 0 count", "mean": "weighted"} if weighted else {}
+    found |= {} if subsample is None else {"residual_df": "of the samples the overdispersion is estimated on"}
     return found | ({"deviance": "with the ridge penalty added"} if ridge else {})
 
 

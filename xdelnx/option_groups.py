@@ -82,6 +82,12 @@ def add_model(add: argparse.ArgumentParser) -> None:
         choices=("flag", "replace"),
         help="flag genes, or replace counts, that are out of line with their replicates (default: neither)",
     )
+    add.add_argument(
+        "--subsample",
+        type=int,
+        metavar="N",
+        help="number of samples to estimate the overdispersion on, for very many cells (default: all)",
+    )
     _add_ridge(add)
 
 

@@ -8,7 +8,7 @@ ever made in floating point.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from xdelnx.centring import Directions, direction_variance
 from xdelnx.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.glm import Coefficients, Model, Penalty, fit_coefficients, start_from_data, start_from_fit
 from xdelnx.observations import Observations
+from xdelnx.outcomes import status_of_fit
 from xdelnx.penalties import Ridge, make_penalty
 from xdelnx.sandwich import Clusters, clustered, empty_tests
-from xdelnx.status import Status
+from xdelnx.subsampling import Subsample
 from xdelnx.tiles import Block, Tile, tiles
 from xdelnx.weighting import own_freedom
 
@@ -74,6 +75,8 @@ class FitPlan:
         Name of the backend.
     cooks
         Whether the second pass looks for outliers: "" no, "flag", or "mask", for those to be replaced.
+    subsample
+        Samples on which the overdispersion is estimated; None: all.
     adjusted
         Whether it gives bias-adjusted deviances and their degrees of freedom.
     """
@@ -89,6 +92,7 @@ class FitPlan:
     clusters: Clusters | None = None
     device: str = "cpu"
     cooks: str = ""
+    subsample: Subsample | None = None
     adjusted: bool = False
 
     @property
@@ -152,12 +156,42 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
     parts = [
         (
             tile.genes,
-            _fit_tile(plan, model, tile, None if theta is None else theta[tile.genes], estimate=estimate),
+            _fit_tile(
+                plan,
+                model,
+                tile,
+                None if theta is None else theta[tile.genes],
+                estimate=estimate and plan.subsample is None,
+            ),
         )
         for tile in tiles(plan.backend, plan.layout, block)
     ]
     result = scatter(parts, block.n_genes) if parts else _empty_fit(plan, block.n_genes)
+    if estimate and plan.subsample is not None:
+        result |= _dispersion_on_subsample(plan, block, result)
     return result | own_freedom(plan.layout, block.weights)
+
+
+def _on_subsample(plan: FitPlan, block: Block) -> tuple[FitPlan, Block]:
+    """Plan and block with the samples alone on which the overdispersion is estimated."""
+    some = plan.subsample
+    if some is None:
+        return plan, block
+    less = replace(plan, layout=some.layout, basis=some.basis(plan.basis), subsample=None)
+    return less, block.drawn(some, plan.layout)
+
+
+def _dispersion_on_subsample(plan: FitPlan, block: Block, first: Arrays) -> Arrays:
+    """Overdispersion at the means of all samples; genes without a count among those drawn keep their first one."""
+    less, some = _on_subsample(plan, block)
+    model, backend = Model(plan.backend, less.basis, plan.penalty), plan.backend
+    theta, converged = first["theta"].copy(), first["dispersion_converged"].copy()
+    for tile in tiles(backend, less.layout, some):
+        m, start = model.mean(backend.asarray(first["b"][tile.genes])), backend.asarray(theta[tile.genes])
+        found = estimate_dispersion(model, tile.observations, m, start, cox_reid=plan.cox_reid)
+        theta[tile.genes] = backend.to_numpy(found.theta)
+        converged[tile.genes] = backend.to_numpy(found.converged)
+    return {"theta": theta, "dispersion_converged": converged}
 
 
 def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
@@ -207,6 +241,7 @@ def _empty_fit(plan: FitPlan, n_genes: int) -> Arrays:
 
 def global_score_step(plan: FitPlan, block: Block, b: np.ndarray, log_theta: np.ndarray) -> np.ndarray:
     """Derivative in log(theta) of each gene's likelihood at each given point: (gene, point)."""
+    plan, block = _on_subsample(plan, block)
     model = Model(plan.backend, plan.basis)
     slopes = np.zeros((block.n_genes, log_theta.size))
     for tile in tiles(plan.backend, plan.layout, block):
@@ -245,7 +280,7 @@ def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) ->
         parts.append((tile.genes, _refit_tile(plan, model, tile, at, found)))
     p = plan.basis.to_coefficients.shape[0]
     result = scatter(parts, block.n_genes) if parts else _empty_refit(plan, block.n_genes, p)
-    result["status"] = _status(result, first)
+    result["status"] = status_of_fit(result, first)
     result["iterations"] = result["iterations"] + first["iterations"]
     return result
 
@@ -354,32 +389,3 @@ def at_fit(
         at = plan.backend.asarray(theta[tile.genes])
         weight = tile.observations.fisher(xp.exp(log_mean), at, xp.arange(tile.genes.size))
         yield tile, at, log_mean, weight
-
-
-def status_of_test(status: np.ndarray, reduced_converged: np.ndarray) -> np.ndarray:
-    """Status (gene,) of a test: that of the fit, or that a reduced fit did not converge where this is graver."""
-    graver = [Status.ALL_ZERO, Status.NOT_ESTIMABLE, Status.COEFFICIENTS_NOT_CONVERGED]
-    failed = ~reduced_converged & ~np.isin(status, graver)
-    return np.where(failed, np.int8(Status.REDUCED_NOT_CONVERGED), status).astype(np.int8)
-
-
-def _status(refit: Arrays, first: Arrays) -> np.ndarray:
-    """The first that applies, from the gravest."""
-    none = np.isnan(first["mean"])
-    conditions = [
-        none & ~first.get("estimable", np.ones(none.shape, dtype=bool)),
-        none,
-        ~(first["coefficients_converged"] & refit["converged"]),
-        ~refit["reduced_converged"],
-        ~first["dispersion_converged"],
-        refit["separated"],
-    ]
-    statuses = [
-        Status.NOT_ESTIMABLE,
-        Status.ALL_ZERO,
-        Status.COEFFICIENTS_NOT_CONVERGED,
-        Status.REDUCED_NOT_CONVERGED,
-        Status.DISPERSION_NOT_CONVERGED,
-        Status.SEPARATED,
-    ]
-    return np.select(conditions, [np.int8(s) for s in statuses], np.int8(Status.OK)).astype(np.int8)

@@ -12,6 +12,7 @@ from xdelnx.backend import Backend
 from xdelnx.basis import Layout
 from xdelnx.matrices import as_dense, flat_rows, is_sparse
 from xdelnx.observations import DenseObservations, NonZeroObservations, Observations
+from xdelnx.subsampling import Subsample
 from xdelnx.weighting import counts_with_weight, estimable
 from xdelnx.zeros import SampleScale
 
@@ -73,6 +74,12 @@ class Block:
     def n_genes(self) -> int:
         """Genes of the block."""
         return self.counts.shape[1]
+
+    def drawn(self, some: Subsample, layout: Layout) -> Block:
+        """Only some of the samples, which lie in this layout."""
+        rows = some.rows
+        offset, weights = (None if values is None else values[rows] for values in (self.offset, self.weights))
+        return Block(self.counts[rows], some.scale(self.scale, layout), offset, weights=weights)
 
 
 @dataclass(frozen=True)

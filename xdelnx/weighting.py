@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xdelnx.basis import Layout
+from xdelnx.basis import Layout, has_full_rank
 from xdelnx.matrices import entries, is_sparse, sum_by_gene
-
-FULL_RANK = 1e-10  # smallest over largest singular value, of columns of length 1
 
 
 class Entries(NamedTuple):
@@ -77,14 +75,6 @@ def estimable(layout: Layout, weights: np.ndarray) -> np.ndarray:
     short = np.flatnonzero(enough & ~known.all(axis=0))  # the others have every row of the design
     packed = np.ascontiguousarray(np.packbits(known[:, short], axis=0).T)
     _, first, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
-    full = np.array([_has_full_rank(layout.design[known[:, gene]]) for gene in short[first]], dtype=bool)
+    full = np.array([has_full_rank(layout.design[known[:, gene]]) for gene in short[first]], dtype=bool)
     enough[short] = full[which.reshape(-1)]
     return enough
-
-
-def _has_full_rank(design: np.ndarray) -> bool:
-    length = np.sqrt(np.sum(design**2, axis=0))
-    if design.shape[0] < design.shape[1] or not length.all():
-        return False
-    values = np.linalg.svd(design / length, compute_uv=False)
-    return bool(values[-1] > FULL_RANK * values[0])
