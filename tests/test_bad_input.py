@@ -521,6 +521,7 @@ TABLE = {
         "weights are finite and 0 or more; received s3 (nan); a weight of 0 leaves a sample out",
     ),
     "weights infinite": (fit(weights=np.full(N, np.inf)), ValueError, "received s0 (inf), s1 (inf)"),
+    "weights, scale": (fit(weights=np.full(N, 1e-9)), ValueError, "the largest is 1e-09"),
     "weights, length": (
         fit(weights=np.ones(3)),
         ValueError,
@@ -582,11 +583,6 @@ TABLE = {
         fit(weights=xr.DataArray(np.ones((N, G)), {"gene": GENES[::-1]}, ("sample", "gene"))),
         ValueError,
         "weights and counts differ in their names along 'gene'",
-    ),
-    "weights, ridge": (
-        fit(weights=np.ones((N, G)), ridge=0.5),
-        ValueError,
-        "use weights (sample,), or leave out one",
     ),
     "weights, cooks": (
         fit(weights=np.ones(N), cooks="flag"),

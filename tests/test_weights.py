@@ -78,6 +78,7 @@ OPTIONS = {
     "given": {"overdispersion": 0.3},
     "global": {"overdispersion": "global"},
     "edger": {"method": "edger"},
+    "ridge": {"ridge": [0.1, 0.3, 0.01, 0.2], "ridge_target": {"age": 0.1}},
 }
 
 
@@ -97,18 +98,19 @@ def test_zero_leaves_a_sample_out(data, options, per_entry):
     )
 
 
-def test_zero_leaves_a_sample_of_one_gene_out(data):
+@pytest.mark.parametrize("ridge", [0.0, 0.4])
+def test_zero_leaves_a_sample_of_one_gene_out(data, ridge):
     # every gene is fitted with those of its own samples whose weight is 1
     rng, part = np.random.default_rng(3), with_a_full_gene(data, range(1, 40))
     weights = (rng.random((16, 40)) > 0.15).astype(float)
     weights[:, -1] = 1.0
-    found = run(part, weights=weights, shrinkage=False)
+    found = run(part, weights=weights, shrinkage=False, ridge=ridge)
     np.testing.assert_array_equal(found["residual_df"], weights.sum(axis=0) - 4)
     for pattern in np.unique(weights, axis=1).T[::4]:
         genes = np.flatnonzero((weights[:, :-1] == pattern[:, None]).all(axis=0))
         if not found["status"][genes].isin([Status.OK]).all():
             continue
-        alone = run(part.isel(sample=pattern > 0.0, gene=[*genes, -1]), shrinkage=False)
+        alone = run(part.isel(sample=pattern > 0.0, gene=[*genes, -1]), shrinkage=False, ridge=ridge)
         assert_same(
             found.isel(gene=genes),
             alone.isel(gene=slice(-1)),

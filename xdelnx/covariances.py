@@ -19,7 +19,9 @@ def covariance_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.nda
     for tile, at, log_mean, weight in at_fit(plan, block, theta, beta):
         if plan.clusters is None:
             found = {
-                "covariance": plan.backend.to_numpy(_solved_columns(plan, model, model.information(weight)))
+                "covariance": plan.backend.to_numpy(
+                    _solved_columns(plan, model, model.of(tile.observations).information(weight))
+                )
             }
         else:
             terms = cluster_terms(plan, tile.observations, plan.backend.xp.exp(log_mean), weight, at)

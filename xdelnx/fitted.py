@@ -53,7 +53,9 @@ def make_plan(
     """
     layout = layout_of(model.matrix, clusters)
     amounts = ridge_of(ridge, ridge_target, model)
-    size = model.matrix.shape[0] if weights is None else float(np.sum(weights))
+    n_samples: float | None = model.matrix.shape[0]
+    if weights is not None:
+        n_samples = float(np.sum(weights)) if np.ndim(weights) == 1 else None
     basis = basis_of(layout, dense=amounts is not None)
     values = (threshold, -threshold) if threshold else (0.0,)
     return FitPlan(
@@ -61,9 +63,9 @@ def make_plan(
         basis=basis,
         mean_scale=np.nan,
         cox_reid=cox_reid,
-        penalty=make_penalty(basis, amounts, size),
+        penalty=make_penalty(basis, amounts, n_samples),
         reduced=tuple(
-            constrained(layout, question.weights, value, amounts, size)
+            constrained(layout, question.weights, value, amounts, n_samples)
             for question in questions
             for value in values
             if clusters is None

@@ -199,7 +199,7 @@ def fit(
     shrinkage, cox_reid = inputs.as_flag(shrinkage, "shrinkage"), inputs.as_flag(cox_reid, "cox_reid")
     cooks, (ridge, ridge_target) = _check_cooks(cooks), as_ridge(ridge, ridge_target, model)
     clusters = clusters_of(table, cluster, model, questions, ridge=ridge, cooks=cooks)
-    weighed, weights_name = weights_of(table, weights, model, ridge=ridge, cooks=cooks)
+    weighed, weights_name = weights_of(table, weights, model, cooks=cooks)
     how: dict[str, Any] = {"cooks": cooks, "adjusted": _check_method(method, dispersion, shrinkage=shrinkage)}
     how |= {"centred": centred_by(size_factors, model, ridge), "clusters": clusters, "weights": weighed}
     how |= {"ridge": ridge, "ridge_target": ridge_target}

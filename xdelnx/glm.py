@@ -7,6 +7,7 @@ more than half its size (an overshoot); no logarithm is needed until the devianc
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +39,14 @@ class Penalty:
         (parameter,): that matrix times the coefficients shrunk to.
     constant
         What the penalty is where all parameters are 0.
+    per_weight
+        Whether these are of a total weight of 1, and those of a gene are as many times that as its samples weigh.
     """
 
     matrix: np.ndarray
     target: np.ndarray
     constant: float = 0.0
+    per_weight: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,28 @@ class Model:
         self._rows = backend.asarray(np.ascontiguousarray(basis.rows.T))  # (parameter, kind)
         self._products = backend.asarray(np.ascontiguousarray(basis.products.T))  # (packed, kind)
         self.penalty = penalty
+        self._total_weight: Array | None = None  # (gene,), where the penalty is in proportion to it
         self.shift = backend.asarray(np.zeros(basis.rows.shape[0]) if shift is None else shift)  # (kind,)
         largest_row = np.sqrt(np.max(np.sum(basis.rows**2, axis=1), initial=0.0))
         self.longest_step = LONGEST_STEP / max(float(largest_row), 1e-300)
+
+    def of(self, observations: Observations) -> Model:
+        """Model of these genes, whose penalty may depend on their weights."""
+        if self.penalty is None or not self.penalty.per_weight:
+            return self
+        model = copy(self)
+        model._total_weight = self.backend.asarray(observations.total_weight)
+        return model
+
+    def _times_weight(self, values: Array, rows: Array | None = None) -> Array:
+        """Part of a penalty, (gene, ...), as many times as the genes' samples weigh where that is to be."""
+        if self.penalty is None or not self.penalty.per_weight:
+            return values
+        if self._total_weight is None:
+            msg = "this penalty depends on the genes' weights: use Model.of"
+            raise ValueError(msg)
+        total = self._total_weight if rows is None else self.xp.take(self._total_weight, rows)
+        return values * (total if values.ndim == 1 else total[:, None])
 
     def log_mean(self, b: Array) -> Array:
         """Log of the mean at scale 1: (gene, kind)."""
@@ -89,13 +112,15 @@ class Model:
         """Mean at scale 1: (gene, kind); held within e^+-300, where a step that overshot would overflow."""
         return self.backend.kernel("means")(b, self._rows, self.shift)
 
-    def score(self, by_kind: Array, b: Array) -> Array:
-        """Score in the parameters: (gene, parameter)."""
+    def score(self, by_kind: Array, b: Array, rows: Array | None = None) -> Array:
+        """Score in the parameters, (gene, parameter), of all genes or of those in these rows."""
         score = self.project(by_kind)
         if self.penalty is None:
             return score
         matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
-        return score - self.backend.kernel("combine")(b, matrix) + target[None, :]
+        if not self.penalty.per_weight:
+            return score - self.backend.kernel("combine")(b, matrix) + target[None, :]
+        return score - self._times_weight(self.backend.kernel("combine")(b, matrix) - target[None, :], rows)
 
     def project(self, by_kind: Array) -> Array:
         """Sum each parameter's row over the kinds: (gene, kind) gives (gene, parameter)."""
@@ -105,13 +130,14 @@ class Model:
         """Information of each gene without a penalty, a packed arrow: (gene, packed)."""
         return self.backend.kernel("combine")(weight, self._products)
 
-    def information(self, weight: Array) -> Array:
-        """Information of each gene, a packed arrow: (gene, packed)."""
+    def information(self, weight: Array, rows: Array | None = None) -> Array:
+        """Information of each gene, or of those in these rows, a packed arrow: (gene, packed)."""
         information = self.packed(weight)
         if self.penalty is None:
             return information
         i, j = np.tril_indices(self.size)
-        return information + self.backend.asarray(self.penalty.matrix[i, j])[None, :]
+        added = self.backend.asarray(self.penalty.matrix[i, j])[None, :]
+        return information + self._times_weight(added, rows)
 
     def penalised(self, deviance: Array, b: Array) -> Array:
         """Deviance (gene,) with the penalty of the parameters (gene, parameter) added."""
@@ -119,7 +145,9 @@ class Model:
             return deviance
         matrix, target = self.backend.asarray(self.penalty.matrix), self.backend.asarray(self.penalty.target)
         linear = self.backend.kernel("combine")(b, matrix) - 2.0 * target
-        return deviance + self.xp.sum(linear * b, axis=1) + self.penalty.constant
+        if not self.penalty.per_weight:
+            return deviance + self.xp.sum(linear * b, axis=1) + self.penalty.constant
+        return deviance + self._times_weight(self.xp.sum(linear * b, axis=1) + self.penalty.constant)
 
     def solve(self, information: Array, rhs: Array) -> Array:
         """Solve the system of each gene: (gene, parameter)."""
@@ -237,12 +265,12 @@ def _advance(model: Model, observations: Observations, state: _State) -> _State:
     xp = model.xp
     trial = state.trial()
     by_kind, weight = observations.newton(model.mean(trial), state.theta, state.rows)
-    score = model.score(by_kind, trial)
+    score = model.score(by_kind, trial, state.rows)
     slope_there = xp.sum(score * state.direction, axis=1)
     # NaN and infinity (an exponential that overflowed) compare false and are rejected with the rest.
     accepted = slope_there >= -0.5 * state.slope
     score = xp.where(accepted[:, None], score, 0.0)
-    information = model.information(xp.where(accepted[:, None], weight, 1.0))
+    information = model.information(xp.where(accepted[:, None], weight, 1.0), state.rows)
     newton = model.shortened(model.solve(information, score))
     lost = xp.where(xp.isfinite(slope_there) & ~accepted, state.slope - slope_there, xp.inf)
     shorter = state.step * xp.clip(state.slope / lost, 0.1, 0.5)  # to where the slope's secant is zero

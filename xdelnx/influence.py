@@ -52,7 +52,7 @@ def leverage(model: Model, observations: DenseObservations, m: Array, theta: Arr
         (gene,) overdispersion.
     """
     xp = observations.backend.xp
-    information = model.information(observations.fisher(m, theta, xp.arange(theta.shape[0])))
+    information = model.of(observations).information(observations.fisher(m, theta, xp.arange(theta.shape[0])))
     forms = model.row_forms(information)
     weight = fisher_weight(means(observations, m), theta[:, None]) * observations.weights
     # A group whose means underflow has no information: a form of infinity, and no weight.

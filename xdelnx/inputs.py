@@ -18,6 +18,7 @@ from xdelnx.passes import Dispersion
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.survey import FORGOTTEN_LOG, LARGEST_OFFSET
 
+SMALLEST_WEIGHT = 1e-4  # of the sample that has most; less is nothing to the optimiser
 GIVEN = "given"  # in the options of a fit: an array that the fit was handed
 
 
@@ -276,6 +277,8 @@ def as_weights(weights: Any, data: Counts) -> tuple[Any, str | None]:
         fail(f"weights are finite and 0 or more; received {named}; a weight of 0 leaves a sample out")
     if not array.any():
         fail("every weight is 0, which leaves out every sample")
+    if array.max() < SMALLEST_WEIGHT:
+        fail(f"weights are relative to 1, a sample seen once; the largest is {array.max():g}")
     return array, name
 
 

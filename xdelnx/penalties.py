@@ -27,13 +27,17 @@ class Ridge:
 
 
 def make_penalty(
-    basis: Basis, ridge: Ridge | None, n_samples: float, at: np.ndarray | None = None
+    basis: Basis, ridge: Ridge | None, n_samples: float | None, at: np.ndarray | None = None
 ) -> Penalty | None:
-    """Half the gradient of ``n ||Lambda (at + beta - target)||^2`` in the basis; ``at`` (coefficient,), None for 0."""
+    """Half the gradient of ``n ||Lambda (at + beta - target)||^2`` in the basis; ``at`` (coefficient,), None for 0.
+
+    ``n_samples`` is the weight of all samples, None where that differs between genes.
+    """
     if ridge is None:
         return None
     scaled = ridge.root @ basis.to_coefficients
     there = ridge.root @ ((np.zeros(ridge.target.size) if at is None else at) - ridge.target)
+    n = 1.0 if n_samples is None else n_samples
     return Penalty(
-        n_samples * scaled.T @ scaled, -n_samples * scaled.T @ there, n_samples * float(there @ there)
+        n * scaled.T @ scaled, -n * scaled.T @ there, n * float(there @ there), per_weight=n_samples is None
     )

@@ -102,7 +102,7 @@ class FitPlan:
 
 
 def constrained(
-    layout: Layout, weights: np.ndarray, value: float, ridge: Ridge | None, n_samples: float
+    layout: Layout, weights: np.ndarray, value: float, ridge: Ridge | None, n_samples: float | None
 ) -> Reduced:
     """The design where the contrast's weights (q, coefficient) give ``value`` (natural log; q = 1 unless 0)."""
     basis = basis_of(layout, complement(weights), dense=ridge is not None)
@@ -158,7 +158,7 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
             tile.genes,
             _fit_tile(
                 plan,
-                model,
+                model.of(tile.observations),
                 tile,
                 None if theta is None else theta[tile.genes],
                 estimate=estimate and plan.subsample is None,
@@ -271,9 +271,9 @@ def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) ->
         variance of beta; ``contrast_variance``, the same of each contrast, and ``reduced_deviance``
         (gene, contrast), ``iterations``, ``status`` (gene,).
     """
-    model = Model(plan.backend, plan.basis, plan.penalty)
     parts = []
     for tile in tiles(plan.backend, plan.layout, block):
+        model = Model(plan.backend, plan.basis, plan.penalty).of(tile.observations)
         at = plan.backend.asarray(theta[tile.genes])
         start = plan.backend.asarray(first["b"][tile.genes])
         found = fit_coefficients(model, tile.observations, at, start)
@@ -336,14 +336,14 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
         return clustered(plan.clusters, *terms) | {"reduced_converged": np.ones(n_genes, dtype=bool)}
     deviances, all_converged = [], xp.ones(n_genes, dtype=xp.bool)
     for reduced in plan.reduced:
-        model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift)
+        model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift).of(observations)
         found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
         deviance = observations.deviance(model.mean(found.b), theta, rows)
         deviances.append(model.penalised(deviance, found.b))
         all_converged = all_converged & found.converged
     if plan.directions is None or not deviances:
         return _empty_test(plan, n_genes) | _host(plan, reduced_converged=all_converged)
-    full = Model(plan.backend, plan.basis, plan.penalty)
+    full = Model(plan.backend, plan.basis, plan.penalty).of(observations)
     return _host(
         plan,
         contrast_variance=full.quadratic_forms(

@@ -70,7 +70,7 @@ def estimable(layout: Layout, weights: np.ndarray) -> np.ndarray:
     weights
         (sample, gene).
     """
-    known = np.add.reduceat(weights[layout.order] > 0.0, layout.starts[:-1], axis=0, dtype=np.int64) > 0
+    known = np.logical_or.reduceat((weights > 0.0)[layout.order], layout.starts[:-1], axis=0)
     enough = residual_df(weights, layout.design.shape[1]) > 0.0
     short = np.flatnonzero(enough & ~known.all(axis=0))  # the others have every row of the design
     packed = np.ascontiguousarray(np.packbits(known[:, short], axis=0).T)

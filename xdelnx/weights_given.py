@@ -13,7 +13,7 @@ from xdelnx.messages import fail
 
 
 def weights_of(
-    table: Counts, weights: Any, model: Design, *, ridge: Any = 0.0, cooks: str | None = None
+    table: Counts, weights: Any, model: Design, *, cooks: str | None = None
 ) -> tuple[Any, str | None]:
     """Return weights, (sample,) or (sample, gene), and the name of their variable if they have one; None for none.
 
@@ -27,11 +27,6 @@ def weights_of(
         return None, None
     if np.ndim(values) == 1:
         check_weighted(model, values)
-    elif np.any(ridge):
-        fail(
-            "ridge is in proportion to the number of samples, which weights (sample, gene) make another for each gene; "
-            "use weights (sample,), or leave out one"
-        )
     if cooks is not None:
         fail(
             f"cooks={cooks!r} compares a count with its replicates as if all weights were 1; leave out one, or give "
