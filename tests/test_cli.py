@@ -582,6 +582,13 @@ def test_a_store_that_is_no_fit(calls, store, tmp_path, capsys):
             2,
             "expected true, false, global or a",
         ),
+        (["fit", "a", "b", "--design", "~ x", "--ridge", "x="], 2, "expected X or NAME=X with a number X"),
+        (["fit", "a", "b", "--design", "~ x", "--ridge-target", "1"], 2, "expected NAME=X with a number X"),
+        (
+            ["fit", "a", "b", "--design", "~ x", "--ridge", "1", "--ridge", "a=2"],
+            2,
+            "--ridge: give one number, or NAME=X several times",
+        ),
         (
             ["simulate", "x", "--scheduler", "dask"],
             2,

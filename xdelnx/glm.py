@@ -182,7 +182,8 @@ def start_from_data(model: Model, observations: Observations, theta: Array) -> A
     rate = xp.sum(totals, axis=1) / xp.sum(scales, axis=1)
     start, sizes = model.backend.kernel("start_of_kinds"), observations.weight_totals()
     weight, response = start(totals, scales, sizes, rate, theta)
-    weight, response = (xp.where(sizes > 0.0, x, 0.0) for x in (weight, response))  # kinds of weight 0: NaN
+    if not xp.all(sizes > 0.0):  # of a kind of weight 0 both are NaN
+        weight, response = (xp.where(sizes > 0.0, x, 0.0) for x in (weight, response))
     return model.solve(model.information(weight), model.project(response))
 
 
