@@ -20,7 +20,7 @@ demo: python
 	@$(BIN)/python examples/demo.py
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: python
 	@$(PYTHON) tools/environment.py dev

@@ -44,7 +44,7 @@ def tile(n_samples: int, n_genes: int, density: float, seed: int = 0) -> dict[st
 
 def dense_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     """Kernels that visit every entry: name -> (entries, call)."""
-    from xdelnx import kernels
+    from xdelnx.kernels import dense as kernels
 
     t = tile(28, max(int(3500 * size), 8), 1.0)
     every = tuple(t[name] for name in ("y", "scale", "weights", "starts", "m", "theta", "rows"))
@@ -63,8 +63,8 @@ def dense_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
 
 def nonzero_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     """Kernels that visit the non-zero counts alone: name -> (non-zeros, call)."""
-    from xdelnx import block_kernels
-    from xdelnx import nonzero_kernels as kernels
+    from xdelnx.kernels import block as block_kernels
+    from xdelnx.kernels import nonzero as kernels
 
     t = tile(max(int(20_000 * size), 50), 40, 0.05)
     counts = np.ascontiguousarray(t["y"].T.astype(np.uint16))
@@ -93,7 +93,8 @@ def nonzero_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
 
 def small_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     """What runs once a gene: algebra and the step across genes."""
-    from xdelnx import linear_kernels, shrinkage
+    from xdelnx.algorithms import shrinkage
+    from xdelnx.kernels import linear as linear_kernels
 
     n_genes = max(int(20_000 * size), 300)
     rng = np.random.default_rng(0)

@@ -147,8 +147,8 @@ def write_case(dataset: xr.Dataset, formula: str, folder: Path, source: str = "s
     import numpy as np
     import pandas as pd
 
-    from xdelnx.design import build_design
-    from xdelnx.stores import write_store
+    from xdelnx.designs.design import build_design
+    from xdelnx.storage.stores import write_store
 
     folder.mkdir(parents=True, exist_ok=True)
     counts = np.ascontiguousarray(dataset["counts"].transpose("sample", "gene").values, dtype=np.int32)
@@ -211,7 +211,7 @@ def make_atlas(folder: Path, n_samples: int = 68_579, n_genes: int = 20_000) -> 
     import numpy as np
 
     import xdelnx
-    from xdelnx.stores import write_store
+    from xdelnx.storage.stores import write_store
 
     def thinned(block: Any, block_info: Any = None) -> Any:
         number = 0 if block_info is None else block_info[0]["chunk-location"][1]

@@ -14,8 +14,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _COMPILED = [
-    *(ROOT / "xdelnx").glob("*kernels.py"),
-    *(ROOT / "xdelnx" / f"{m}.py" for m in ("negative_binomial", "shrinkage")),
+    *(ROOT / "xdelnx" / "scalars").glob("*.py"),
+    *(ROOT / "xdelnx" / "kernels").glob("*.py"),
+    ROOT / "xdelnx" / "algorithms" / "shrinkage.py",
 ]
 _DIGEST = hashlib.sha256(b"".join(source.read_bytes() for source in sorted(_COMPILED))).hexdigest()[:16]
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".cache" / "numba" / _DIGEST)
@@ -51,11 +52,11 @@ class Problem:
 @pytest.fixture(scope="session")
 def make_problem():
     """Function of counts (gene, sample), design (sample, coefficient) and scale (sample,) or (gene, sample)."""
-    from xdelnx.backend import CPU
-    from xdelnx.basis import basis_of, layout_of
-    from xdelnx.glm import Model
-    from xdelnx.observations import DenseObservations
-    from xdelnx.penalties import Ridge, make_penalty
+    from xdelnx.algorithms.basis import basis_of, layout_of
+    from xdelnx.algorithms.glm import Model
+    from xdelnx.algorithms.observations import DenseObservations
+    from xdelnx.algorithms.penalties import Ridge, make_penalty
+    from xdelnx.kernels.backend import CPU
 
     def make(counts, design, scale=None, *, dense=False, ridge=None, backend=CPU):
         counts, design = np.atleast_2d(np.asarray(counts, float)), np.asarray(design, float)

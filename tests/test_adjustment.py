@@ -13,9 +13,9 @@ import xarray as xr
 from statsmodels.stats.multitest import multipletests
 
 import xdelnx as xd
-from xdelnx.adjustment import METHODS, adjust_pvalues, null_share
-from xdelnx.independent_filtering import lowess
-from xdelnx.stores import write_store
+from xdelnx.algorithms.adjustment import METHODS, adjust_pvalues, null_share
+from xdelnx.algorithms.independent_filtering import lowess
+from xdelnx.storage.stores import write_store
 
 NAMES = {"bh": "fdr_bh", "by": "fdr_by", "holm": "holm"}
 

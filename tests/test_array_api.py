@@ -4,9 +4,9 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 
-from xdelnx.backend import CPU, Backend
-from xdelnx.dispersion import estimate_dispersion, moment_dispersion
-from xdelnx.glm import fit_coefficients, start_from_data, start_from_fit
+from xdelnx.algorithms.dispersion import estimate_dispersion, moment_dispersion
+from xdelnx.algorithms.glm import fit_coefficients, start_from_data, start_from_fit
+from xdelnx.kernels.backend import CPU, Backend
 
 
 class StrictBackend(Backend):

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from xdelnx import covariance, fit, simulate, test
-from xdelnx.io import write_store
 from xdelnx.schema import COORDINATES, VARIABLES
+from xdelnx.storage.io import write_store
 
 
 @pytest.fixture(scope="module")

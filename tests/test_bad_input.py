@@ -20,7 +20,7 @@ import sparse
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.io import convert, open_counts, write_store
+from xdelnx.storage.io import convert, open_counts, write_store
 
 N, G = 8, 30
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xdelnx import linear_kernels
-from xdelnx.basis import basis_of, complement, layout_of
-from xdelnx.design import build_design
+from xdelnx.algorithms.basis import basis_of, complement, layout_of
+from xdelnx.designs.design import build_design
+from xdelnx.kernels import linear as linear_kernels
 
 DONORS = 12
 

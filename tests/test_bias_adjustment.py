@@ -8,10 +8,10 @@ import sparse
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.bias_adjusted import abundant_dispersion
-from xdelnx.bias_adjustment import adjusted_deviance, moments_at
-from xdelnx.moment_kernels import shared_total_means, unit_deviances
-from xdelnx.negative_binomial import unit_deviance
+from xdelnx.algorithms.bias_adjustment import adjusted_deviance, moments_at
+from xdelnx.kernels.moments import shared_total_means, unit_deviances
+from xdelnx.scalars.negative_binomial import unit_deviance
+from xdelnx.steps.bias_adjusted import abundant_dispersion
 
 
 def draw(rng, mu, theta, shape):

@@ -18,25 +18,25 @@ import xarray as xr
 
 import xdelnx as xd
 from xdelnx import __version__
-from xdelnx.adjustment import METHODS
-from xdelnx.blocks import DEVICES
+from xdelnx.algorithms.adjustment import METHODS
+from xdelnx.chunks.blocks import DEVICES
 from xdelnx.cli import main
-from xdelnx.option_groups import ADJUSTMENTS
-from xdelnx.options import parser
+from xdelnx.cli.option_groups import ADJUSTMENTS
+from xdelnx.cli.options import parser
 from xdelnx.schema import Status
-from xdelnx.stores import open_counts, write_store
+from xdelnx.storage.stores import open_counts, write_store
 
 COMMANDS = {
     # command: (module, function, arguments that are positional on the command line or have no option)
-    "simulate": ("xdelnx.simulation", "simulate", set()),
-    "convert": ("xdelnx.io", "convert", {"source", "store"}),
-    "pseudobulk": ("xdelnx.aggregation", "pseudobulk", {"data"}),
-    "rank-genes": ("xdelnx.markers", "rank_genes", {"data"}),
-    "fit": ("xdelnx.fitting", "fit", {"data", "compute"}),
-    "test": ("xdelnx.testing", "test", {"data", "fit", "compute"}),
-    "filter-by-expression": ("xdelnx.filtering", "filter_by_expression", {"data"}),
-    "shrink-lfc": ("xdelnx.fold_changes", "shrink_lfc", {"result"}),
-    "covariance": ("xdelnx.inference", "covariance", {"data", "fit", "compute"}),
+    "simulate": ("xdelnx.verbs.simulation", "simulate", set()),
+    "convert": ("xdelnx.storage.io", "convert", {"source", "store"}),
+    "pseudobulk": ("xdelnx.verbs.aggregation", "pseudobulk", {"data"}),
+    "rank-genes": ("xdelnx.verbs.markers", "rank_genes", {"data"}),
+    "fit": ("xdelnx.verbs.fitting", "fit", {"data", "compute"}),
+    "test": ("xdelnx.verbs.testing", "test", {"data", "fit", "compute"}),
+    "filter-by-expression": ("xdelnx.verbs.filtering", "filter_by_expression", {"data"}),
+    "shrink-lfc": ("xdelnx.verbs.fold_changes", "shrink_lfc", {"result"}),
+    "covariance": ("xdelnx.verbs.inference", "covariance", {"data", "fit", "compute"}),
 }
 COMMON = {"help", "scheduler", "debug", "overwrite", "table"}
 
@@ -402,8 +402,8 @@ def calls(monkeypatch, store):
         seen.append((contrast, options))
         return result.drop_vars(["beta", "design", "status"])
 
-    monkeypatch.setitem(sys.modules, "xdelnx.fitting", types.SimpleNamespace(fit=fit))
-    monkeypatch.setitem(sys.modules, "xdelnx.testing", types.SimpleNamespace(test=test))
+    monkeypatch.setitem(sys.modules, "xdelnx.verbs.fitting", types.SimpleNamespace(fit=fit))
+    monkeypatch.setitem(sys.modules, "xdelnx.verbs.testing", types.SimpleNamespace(test=test))
     return seen
 
 
@@ -619,7 +619,7 @@ def test_unexpected_errors_say_their_kind(tmp_path, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("xdelnx.simulation.simulate", fail)
+    monkeypatch.setattr("xdelnx.verbs.simulation.simulate", fail)
     assert main(["simulate", str(tmp_path / "x.zarr")]) == 1
     assert "error: MemoryError:  (--debug shows where)" in capsys.readouterr().err
 
@@ -628,7 +628,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xdelnx.simulation.simulate", interrupt)
+    monkeypatch.setattr("xdelnx.verbs.simulation.simulate", interrupt)
     assert main(["simulate", str(tmp_path / "x.zarr")]) == 1
     assert "interrupted; no output was written" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
@@ -685,7 +685,7 @@ def test_help_loads_nothing_heavy():
 
 def test_bar_on_a_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("xdelnx.jobs.BAR_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("xdelnx.cli.jobs.BAR_AFTER_SECONDS", 0.0)
     arguments = ["simulate", str(tmp_path / "x.zarr"), "--n-samples", "4", "--n-genes", "50"]
     assert main(arguments) == 0
     assert "100% Completed" in capsys.readouterr().err
@@ -695,7 +695,7 @@ def test_bar_on_a_terminal(tmp_path, monkeypatch, capsys):
 
 
 def test_an_address_where_nobody_listens(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("xdelnx.jobs.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("xdelnx.cli.jobs.CONNECT_SECONDS", 1)
     assert main(["simulate", str(tmp_path / "x.zarr"), "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
@@ -704,7 +704,7 @@ def test_an_address_where_nobody_listens(tmp_path, capsys, monkeypatch):
 def test_cluster(tmp_path, store, monkeypatch, capsys):
     """Two worker processes compute the same, and a terminal shows their tasks."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("xdelnx.jobs.BAR_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr("xdelnx.cli.jobs.BAR_AFTER_SECONDS", 0.01)
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         options = ["--n-samples", "8", "--n-genes", "240", "--condition", "KO", "--levels", "False,True"]

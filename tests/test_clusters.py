@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 import xdelnx as xd
-from xdelnx import sandwich
+from xdelnx.algorithms import sandwich
 
 
 def of_donors(n_donors=12, per_donor=(20, 40), n_genes=40, sd=0.4, seed=0, low=-0.5):

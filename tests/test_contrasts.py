@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from xdelnx.contrasts import resolve_contrasts
-from xdelnx.design import build_design, design_from_result, design_to_attrs
+from xdelnx.designs.contrasts import resolve_contrasts
+from xdelnx.designs.design import build_design, design_from_result, design_to_attrs
 from xdelnx.errors import XdelnxWarning
 
 N = 24

@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdelnx.design import build_design, dependencies, design_from_result, design_to_attrs
+from xdelnx.designs.design import build_design, dependencies, design_from_result, design_to_attrs
 from xdelnx.messages import closest, listing
 
 N = 12

@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from scipy.special import betaln, gammaln
 
 from xdelnx import fit, simulate
-from xdelnx.dispersion import adjusted_derivatives, estimate_dispersion, log_derivatives, moment_dispersion
-from xdelnx.glm import fit_coefficients, start_from_data
+from xdelnx.algorithms.dispersion import (
+    adjusted_derivatives,
+    estimate_dispersion,
+    log_derivatives,
+    moment_dispersion,
+)
+from xdelnx.algorithms.glm import fit_coefficients, start_from_data
 
 GRID = np.exp(np.linspace(np.log(1e-8), np.log(1e4), 400))
 

@@ -11,7 +11,7 @@ import scipy.sparse
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.expression import enough, samples_needed, smallest_group
+from xdelnx.algorithms.expression import enough, samples_needed, smallest_group
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"

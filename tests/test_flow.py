@@ -15,8 +15,10 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdelnx import blocks, fit, simulate, test, tiles
-from xdelnx.negative_binomial import unit_deviance
+from xdelnx import fit, simulate, test
+from xdelnx.algorithms import tiles
+from xdelnx.chunks import blocks
+from xdelnx.scalars.negative_binomial import unit_deviance
 
 FORMULA = "~ batch + age + condition"
 # Blocks change the order of sums across genes only, and how genes share tiles: nothing but rounding

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xdelnx import fit, simulate
-from xdelnx.glm import fit_coefficients, start_from_data, start_from_fit
+from xdelnx.algorithms.glm import fit_coefficients, start_from_data, start_from_fit
 
 N = 14
 THETAS = np.array([0.0, 1e-5, 0.01, 0.3, 2.0, 50.0])

@@ -9,7 +9,7 @@ import xarray as xr
 import xdelnx as xd
 from xdelnx.cli import main
 from xdelnx.status import Status
-from xdelnx.stores import write_store
+from xdelnx.storage.stores import write_store
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from xdelnx.basis import layout_of
-from xdelnx.glm import fit_coefficients, start_from_data
-from xdelnx.influence import leverage
-from xdelnx.tiles import Block, dense_tiles
-from xdelnx.zeros import sample_scale
+from xdelnx.algorithms.basis import layout_of
+from xdelnx.algorithms.glm import fit_coefficients, start_from_data
+from xdelnx.algorithms.influence import leverage
+from xdelnx.algorithms.tiles import Block, dense_tiles
+from xdelnx.algorithms.zeros import sample_scale
 
 N = 12
 THETA = np.array([0.0, 0.05, 0.8])
@@ -61,7 +61,7 @@ def test_it_adds_up_to_the_coefficients(make_problem, name):
 def test_dense_tiles_hold_every_gene_with_a_count(sparse):
     from scipy.sparse import csc_array
 
-    from xdelnx.backend import CPU
+    from xdelnx.kernels.backend import CPU
 
     counts = np.random.default_rng(0).poisson(0.1, (N, 40))
     layout = layout_of(designs()["covariate"])

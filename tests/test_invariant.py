@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 import xdelnx as xd
-from xdelnx.centring import TUNING, centre, directions_of, imbalance
+from xdelnx.algorithms.centring import TUNING, centre, directions_of, imbalance
 
 
 def skewed(n=3000, n_genes=600, seed=0, share=0.1):

@@ -12,10 +12,10 @@ import scipy.sparse as sp
 import xarray as xr
 
 from xdelnx import XdelnxWarning
-from xdelnx.io import convert, from_anndata, open_counts, open_result, write_store, zarr_safe
 from xdelnx.schema import VARIABLES, annotate
-from xdelnx.simulation import simulate
-from xdelnx.stores import gene_chunk, replacing
+from xdelnx.storage.io import convert, from_anndata, open_counts, open_result, write_store, zarr_safe
+from xdelnx.storage.stores import gene_chunk, replacing
+from xdelnx.verbs.simulation import simulate
 
 N, G = 30, 70
 

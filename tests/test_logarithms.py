@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xdelnx import logarithms
+from xdelnx.scalars import logarithms
 
 EPS = 2.0**-52
 ROOT = 2.0**0.5

@@ -13,7 +13,7 @@ import statsmodels.api as sm
 import xarray as xr
 
 from xdelnx import covariance, fit, goodness_of_fit, predict, residuals, simulate
-from xdelnx.fit_residuals import KINDS
+from xdelnx.steps.fit_residuals import KINDS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "validation"))

@@ -8,9 +8,9 @@ import scipy.stats
 import xarray as xr
 
 import xdelnx as xd
+from xdelnx.algorithms.ranks import mann_whitney
 from xdelnx.cli import main
-from xdelnx.ranks import mann_whitney
-from xdelnx.stores import write_store
+from xdelnx.storage.stores import write_store
 
 
 @pytest.fixture(scope="module")

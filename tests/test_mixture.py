@@ -9,7 +9,15 @@ import scipy.stats
 import xarray as xr
 
 from xdelnx import fit, shrink_lfc, simulate, test
-from xdelnx.mixture import Prior, _by_component, _weights, fit_prior, posterior, s_values, t_estimates
+from xdelnx.algorithms.mixture import (
+    Prior,
+    _by_component,
+    _weights,
+    fit_prior,
+    posterior,
+    s_values,
+    t_estimates,
+)
 
 PRIOR = Prior(np.array([0.0, 0.1, 0.7, 3.0]), np.array([0.5, 0.2, 0.25, 0.05]))
 FORMULA = "~ batch + age + condition"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from xdelnx import negative_binomial as nb
+from xdelnx.scalars import negative_binomial as nb
 
 mpmath.mp.dps = 50
 EPS = np.finfo(float).eps

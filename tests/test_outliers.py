@@ -14,11 +14,11 @@ import statsmodels.api as sm
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.basis import layout_of
+from xdelnx.algorithms.basis import layout_of
+from xdelnx.algorithms.influence import cooks_distance, robust_dispersion
 from xdelnx.errors import XdelnxWarning
-from xdelnx.influence import cooks_distance, robust_dispersion
-from xdelnx.outliers import cutoff, replace_counts, with_replicates
 from xdelnx.status import Status
+from xdelnx.steps.outliers import cutoff, replace_counts, with_replicates
 
 GOLDEN = Path(__file__).parent / "data" / "cooks"
 FEW = [0, 1, 2, 8, 9, 10]

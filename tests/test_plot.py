@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from xdelnx import plot
-from xdelnx.placement import place_labels
+from xdelnx.plot.placement import place_labels
 
 mpl.use("Agg")
 

@@ -9,9 +9,9 @@ import scipy.sparse
 import xarray as xr
 
 import xdelnx as xd
+from xdelnx.algorithms.grouping import sum_by_group
 from xdelnx.cli import main
-from xdelnx.grouping import sum_by_group
-from xdelnx.stores import open_counts, write_store
+from xdelnx.storage.stores import open_counts, write_store
 
 
 @pytest.fixture(scope="module")

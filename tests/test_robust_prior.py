@@ -10,7 +10,7 @@ import scipy.stats
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.robust_prior import (
+from xdelnx.algorithms.robust_prior import (
     LOWER_TAIL,
     UPPER_TAIL,
     matching_df,
@@ -18,7 +18,7 @@ from xdelnx.robust_prior import (
     robust_scale,
     winsorised_moments,
 )
-from xdelnx.shrinkage import fit_prior, natural_spline
+from xdelnx.algorithms.shrinkage import fit_prior, natural_spline
 
 LIMMA = pd.read_csv(Path(__file__).parent / "data" / "robust" / "limma.csv.gz")
 

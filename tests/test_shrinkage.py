@@ -9,8 +9,15 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdelnx import shrinkage
-from xdelnx.shrinkage import fit_prior, local_median, natural_spline, prior_log_likelihood, shrink, squeeze
+from xdelnx.algorithms import shrinkage
+from xdelnx.algorithms.shrinkage import (
+    fit_prior,
+    local_median,
+    natural_spline,
+    prior_log_likelihood,
+    shrink,
+    squeeze,
+)
 
 
 def plain_local_median(mean, theta):

@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdelnx.significance import (
+from xdelnx.algorithms.significance import (
     benjamini_hochberg,
     likelihood_ratio_test,
     log2_fold_change,

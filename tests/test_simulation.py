@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xdelnx.simulation import simulate
+from xdelnx.verbs.simulation import simulate
 
 
 def test_walk_through_shape():

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xdelnx import XdelnxWarning, fit, scaling, simulate, size_factors
-from xdelnx.scaling import METHODS
+from xdelnx import XdelnxWarning, fit, simulate, size_factors
+from xdelnx.algorithms import scaling
+from xdelnx.algorithms.scaling import METHODS
 
 
 def dataset(counts, chunks=None):

@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse
 
 import xdelnx as xd
-from xdelnx import matrices
+from xdelnx.algorithms import matrices
 
 # The same kernels see the same numbers; only totals of blocks of other widths are added in another order.
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
@@ -81,7 +81,7 @@ def test_anndata_fits_without_a_dense_block(monkeypatch, data, expected):
         made_dense.append(matrix.shape)
         return plain(matrix)
 
-    monkeypatch.setattr("xdelnx.tiles.as_dense", watched)
+    monkeypatch.setattr("xdelnx.algorithms.tiles.as_dense", watched)
     check(xd.fit(adata, "~ batch + condition"), expected)
     # genes with more non-zero counts than pay are taken dense, tile by tile; a whole block is not
     assert sum(shape[1] for shape in made_dense) < 2 * 0.5 * adata.n_vars

@@ -6,8 +6,8 @@ import xarray as xr
 from scipy.sparse import csc_array
 
 import xdelnx as xd
-from xdelnx.basis import layout_of
-from xdelnx.subsampling import draw
+from xdelnx.algorithms.basis import layout_of
+from xdelnx.algorithms.subsampling import draw
 
 FORMULA = "~ batch + condition"
 

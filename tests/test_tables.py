@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.tables import one_contrast
+from xdelnx.verbs.tables import one_contrast
 
 
 def result(contrasts=("treatment[T.B]",), n_genes=6):

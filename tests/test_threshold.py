@@ -14,7 +14,7 @@ import scipy.stats
 import xarray as xr
 
 from xdelnx import fit, simulate, test
-from xdelnx.significance import quasi_likelihood_test, threshold_test
+from xdelnx.algorithms.significance import quasi_likelihood_test, threshold_test
 
 GOLDEN = Path(__file__).parent / "data" / "golden12"
 THRESHOLDS = (0.2, 0.5, 1)

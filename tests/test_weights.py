@@ -9,9 +9,9 @@ import xarray as xr
 from scipy.sparse import csc_array
 
 import xdelnx as xd
-from xdelnx.backend import CPU
-from xdelnx.observations import DenseObservations
-from xdelnx.shrinkage import prior_log_likelihood
+from xdelnx.algorithms.observations import DenseObservations
+from xdelnx.algorithms.shrinkage import prior_log_likelihood
+from xdelnx.kernels.backend import CPU
 from xdelnx.status import Status
 
 FORMULA = "~ batch + age + condition"

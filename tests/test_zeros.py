@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import xdelnx as xd
-from xdelnx import tiles
+from xdelnx.algorithms import tiles
+from xdelnx.algorithms.zeros import NODES, stand_ins
 from xdelnx.status import Status
-from xdelnx.zeros import NODES, stand_ins
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 2.0])

@@ -13,7 +13,7 @@ from xdelnx.schema import GENE, SAMPLE
 if TYPE_CHECKING:
     import xarray as xr
 
-SPARSE_LIBRARIES = ("scipy", "sparse")  # `xdelnx.matrices` knows how to read them
+SPARSE_LIBRARIES = ("scipy", "sparse")  # `xdelnx.algorithms.matrices` knows how to read them
 _KINDS = {"b": "True and False", "c": "complex numbers", "m": "durations", "M": "dates"}
 _MAKE_UNIQUE = {GENE: "adata.var_names_make_unique()", SAMPLE: "adata.obs_names_make_unique()"}
 

@@ -48,7 +48,9 @@ VARIABLES: dict[str, Variable] = {
     "mean": Variable((GENE,), "mean over samples of the fitted count"),
     "deviance": Variable((GENE,), "negative binomial deviance of the final fit"),
     "adjusted_deviance": Variable((GENE,), "deviance of the final fit, bias-adjusted to residual_df"),
-    "dispersion": Variable((GENE,), "overdispersion"),  # how it was found: a comment, by `xdelnx.labelled`
+    "dispersion": Variable(
+        (GENE,), "overdispersion"
+    ),  # how it was found: a comment, by `xdelnx.verbs.labelled`
     "dispersion_trend": Variable((GENE,), "overdispersion, local median over genes of similar mean"),
     "ql_dispersion": Variable((GENE,), "quasi-likelihood dispersion of the gene"),
     "ql_prior": Variable((GENE,), "prior of the quasi-likelihood dispersion at the gene's mean"),

@@ -1,0 +1,207 @@
+"""A block of genes cut into tiles that fit the cache, each gene by the path that costs it least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xdelnx.algorithms.basis import Layout
+from xdelnx.algorithms.matrices import as_dense, flat_rows, is_sparse
+from xdelnx.algorithms.observations import DenseObservations, NonZeroObservations, Observations
+from xdelnx.algorithms.subsampling import Subsample
+from xdelnx.algorithms.weighting import counts_with_weight, estimable
+from xdelnx.algorithms.zeros import SampleScale
+from xdelnx.kernels.backend import Backend
+
+TILE = 100_000  # counts of a tile, so that it stays in the cache
+SMALLEST_TILE = 16  # genes of a tile: columns are cut out of the block this many at once
+NONZERO_TILE = 300_000  # non-zero counts, and stand-ins for zeros, of a tile
+DENSE_BELOW = 0.8  # of the samples: a gene with more to visit than this share takes the dense path
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """The non-zero counts of the genes of a block for which it pays to visit these alone.
+
+    Parameters
+    ----------
+    dense
+        Genes with counts of which every entry is visited, as positions in the block.
+    genes, non_zero
+        The others, and how many counts they have.
+    counts, places
+        Flat, by gene and kind: the counts, and their samples' places in the order by kind.
+    bounds
+        (gene, kind + 1): where each gene's kinds begin.
+    """
+
+    dense: np.ndarray
+    genes: np.ndarray
+    non_zero: np.ndarray
+    counts: np.ndarray
+    places: np.ndarray
+    bounds: np.ndarray
+
+
+@dataclass(frozen=True)
+class Block:
+    """Counts of some genes, as a task gets them.
+
+    Parameters
+    ----------
+    counts
+        (sample, gene), an array or sparse by columns (`xdelnx.algorithms.matrices`).
+    scale
+        Scale of the samples, by kind.
+    offset
+        (sample, gene) natural log of a further scale of each entry, or None.
+    compressed
+        What an earlier pass made of the counts, if it was kept.
+    weights
+        (sample,) or (sample, gene) weights of the counts, or None.
+    """
+
+    counts: Any
+    scale: SampleScale
+    offset: np.ndarray | None = None
+    compressed: Compressed | None = None
+    weights: np.ndarray | None = None
+
+    @property
+    def n_genes(self) -> int:
+        """Genes of the block."""
+        return self.counts.shape[1]
+
+    def drawn(self, some: Subsample, layout: Layout) -> Block:
+        """Only some of the samples, which lie in this layout."""
+        rows = some.rows
+        offset, weights = (None if values is None else values[rows] for values in (self.offset, self.weights))
+        return Block(self.counts[rows], some.scale(self.scale, layout), offset, weights=weights)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some genes of a block that have counts, ready for the algorithms."""
+
+    genes: np.ndarray  # positions in the block
+    observations: Observations
+
+
+@dataclass(frozen=True)
+class DenseTile(Tile):
+    """A tile whose every entry is visited."""
+
+    observations: DenseObservations
+
+
+def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
+    """Cut the block into tiles that fit the cache; genes without a count are left out."""
+    few = block.compressed or compress(backend, layout, block)
+    yield from _dense_tiles(backend, layout, block, few.dense)
+    if few.genes.size:
+        yield from _nonzero_tiles(backend, layout, block.scale, few)
+
+
+def compress(backend: Backend, layout: Layout, block: Block) -> Compressed:
+    """Decide which genes' zeros are not visited, and take their counts out."""
+    non_zero = _non_zero(backend, layout, block)
+    pays = _pays(non_zero, block)
+    genes = np.flatnonzero((non_zero > 0) & pays)
+    counts = _taken_out(backend, layout, block.counts, genes, non_zero[genes])
+    return Compressed(np.flatnonzero((non_zero > 0) & ~pays), genes, non_zero[genes], *counts)
+
+
+def dense_tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[DenseTile]:
+    """Cut the block into tiles whose every entry is visited, for results by sample; genes without a count are left out.
+
+    The samples of a tile are in the order of ``layout.order``.
+    """
+    yield from _dense_tiles(backend, layout, block, np.flatnonzero(_non_zero(backend, layout, block) > 0))
+
+
+def _non_zero(backend: Backend, layout: Layout, block: Block) -> np.ndarray:
+    """Non-zero counts of each gene; those of weight 0 do not count, nor do genes with too few others."""
+    if block.weights is not None:
+        found = counts_with_weight(block.counts, block.weights)
+        return found if block.weights.ndim == 1 else np.where(estimable(layout, block.weights), found, 0)
+    if is_sparse(block.counts):
+        return np.diff(block.counts.indptr)
+    return backend.kernel("nonzero_by_gene")(*flat_rows(block.counts), *block.counts.shape)
+
+
+def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
+    """Whether visiting the non-zero counts alone, and a few samples for the zeros, costs a gene less.
+
+    Decided by the gene's own counts, so that a gene's path does not depend on its block.
+    """
+    if block.offset is not None or block.weights is not None:
+        return np.zeros(non_zero.shape, dtype=bool)
+    n_samples, nodes = block.counts.shape[0], block.scale.zeros.scale.size
+    return nodes + non_zero < DENSE_BELOW * n_samples
+
+
+def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarray) -> Iterator[DenseTile]:
+    order, starts = layout.order, layout.starts
+    width = max(TILE // order.size, SMALLEST_TILE)
+    given = np.ones(order.size) if block.weights is None else block.weights
+    weights = backend.asarray(given[order][None, :]) if given.ndim == 1 else None
+    shared = backend.asarray(block.scale.by_kind[None, :])
+    for first in range(0, genes.size, width):
+        part = genes[first : first + width]
+        y = _by_kind(backend, block.counts, part, order)
+        scale = shared
+        if block.offset is not None:
+            entries = np.exp(_by_kind(backend, block.offset, part, order))
+            scale = backend.asarray(block.scale.by_kind[None, :] * entries)
+        v = backend.asarray(_by_kind(backend, given, part, order)) if weights is None else weights
+        weighted = block.weights is not None
+        yield DenseTile(part, DenseObservations(backend, backend.asarray(y), scale, v, starts, weighted))
+
+
+def _by_kind(backend: Backend, matrix: Any, genes: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Columns of a matrix (sample, gene) as rows, their samples by kind: (gene, sample), float64."""
+    if is_sparse(matrix):
+        matrix, genes = as_dense(matrix[:, genes]), np.arange(genes.size)
+    return backend.kernel("dense_rows")(*flat_rows(matrix), genes, order)
+
+
+def _nonzero_tiles(backend: Backend, layout: Layout, scale: SampleScale, few: Compressed) -> Iterator[Tile]:
+    zeros, with_scales = scale.zeros, backend.kernel("with_scales")
+    nodes = backend.asarray(zeros.scale[None, :]), backend.asarray(zeros.weights[None, :]), zeros.starts
+    dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
+    kinds = backend.asarray(scale.kind_totals[None, :]), backend.asarray(layout.sizes[None, :])
+    cost = np.cumsum(few.non_zero + zeros.scale.size)
+    for part in np.split(
+        np.arange(few.genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
+    ):
+        if part.size == 0:
+            continue
+        first, last = few.bounds[part[0], 0], few.bounds[part[-1], -1]
+        values, of_values = with_scales(few.counts, few.places, scale.by_kind, first, last)
+        bounds = few.bounds[part] - first
+        observations = NonZeroObservations(
+            backend, dense, values, of_values, bounds, *kinds, layout.order.size
+        )
+        yield Tile(few.genes[part], observations)
+
+
+def _taken_out(
+    backend: Backend, layout: Layout, matrix: Any, genes: np.ndarray, non_zero: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Non-zero counts of some genes by kind, their samples' places in that order, and bounds."""
+    if genes.size == 0:  # as in bulk data: a kernel that is not called is not compiled
+        return np.zeros(0), np.zeros(0, dtype=np.int32), np.zeros((0, layout.starts.size), dtype=np.int64)
+    if not is_sparse(matrix):
+        flat, stride = flat_rows(matrix)
+        wanted, how_many = np.zeros((2, matrix.shape[1]), dtype=np.int64)
+        wanted[genes], how_many[genes] = 1, non_zero
+        bits = flat.view(f"u{flat.itemsize}")
+        return backend.kernel("compress")(flat, bits, stride, wanted, how_many, layout.order, layout.starts)
+    ends = np.concatenate([[0], np.cumsum(non_zero)])
+    arrays = matrix.data, matrix.indices, matrix.indptr
+    place = np.empty_like(layout.order)
+    place[layout.order] = np.arange(place.size)
+    return backend.kernel("compress_columns")(*arrays, genes, ends, place, layout.starts)

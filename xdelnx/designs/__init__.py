@@ -1,0 +1,1 @@
+"""From formulas and words to the design matrix and to contrasts of its coefficients."""

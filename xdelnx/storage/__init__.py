@@ -1,0 +1,1 @@
+"""Counts in and results out: Zarr stores, AnnData files and tables."""

@@ -1,0 +1,1 @@
+"""What people ask of a Dataset: fit, test, pseudobulk, and the rest of the public functions."""

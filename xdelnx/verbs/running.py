@@ -1,0 +1,96 @@
+"""The passes of a fit one after the other, from the first look at the counts to the arrays of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from xdelnx.algorithms.survey import with_warnings
+from xdelnx.chunks import blocks, factor_passes, passes
+from xdelnx.chunks.outlier_passes import with_replaced
+from xdelnx.designs.contrasts import Contrast
+from xdelnx.steps.blockwise import FitPlan
+from xdelnx.steps.gathered import AcrossGenes
+from xdelnx.verbs.inputs import Counts
+from xdelnx.verbs.sizing import choose_factors, first_choice, warned_of_imbalance
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be fitted, and how.
+
+    Parameters
+    ----------
+    table
+        The counts.
+    plan, dispersion, options, questions
+        The design, where the overdispersion comes from, the step across genes, and the contrasts.
+    size_factors
+        As the user gave them.
+    offset
+        Per sample and per entry, one of them or both None.
+    weights
+        (sample,) or (sample, gene), or None.
+    """
+
+    table: Counts
+    plan: FitPlan
+    dispersion: passes.Dispersion
+    options: AcrossGenes
+    questions: Sequence[Contrast]
+    size_factors: Any
+    offset: tuple[np.ndarray | None, Any]
+    weights: Any = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it; everything is lazy where that was asked for.
+
+    Parameters
+    ----------
+    result
+        Arrays by name (`xdelnx.chunks.passes.fit`).
+    factors
+        (sample,) size factors.
+    library_size
+        (sample,) sums of the counts that were fitted.
+    replaced
+        (gene, sample): which counts were replaced; None for none.
+    """
+
+    result: Any
+    factors: Any
+    library_size: Any
+    replaced: Any = None
+
+
+def run(job: Job, *, replacing: bool, compute: bool) -> Done:
+    """Run all passes, or build their graph; ``replacing`` outliers takes a fit before."""
+    table, plan, (by_sample, by_entry) = job.table, job.plan, job.offset
+    gene_blocks = blocks.gene_blocks(table.array, by_entry, job.weights)
+    settle = blocks.settled if compute else blocks.left_lazy
+    call = blocks.called if compute else blocks.lazily
+    seen = call(with_warnings, settle(passes.survey(gene_blocks, table.genes)))
+    factors = settle(choose_factors(first_choice(job.size_factors), table, gene_blocks, seen))
+    factors = call(factor_passes.factors_with_warning, factors, seen, table.sample_names)
+    has_entries, weighted = by_entry is not None, job.weights is not None
+    made = blocks.lazily(passes.make_scale, factors, by_sample, plan.layout, seen, has_entries, weighted)
+    scale = settle(made)
+    how = job.dispersion, job.options
+    if replacing:
+        gene_blocks, plan, scale, factors = with_replaced(
+            gene_blocks, plan, scale, factors, by_sample, *how, settle, call
+        )
+        seen = settle(passes.survey(gene_blocks, table.genes))
+    weights = [question.weights for question in job.questions]
+    result = passes.fit(gene_blocks, plan, scale, *how, weights, settle, call)
+    if plan.centred:
+        factors = call(itemgetter("size_factor"), result)
+    elif job.dispersion.estimate and plan.penalty is None:  # otherwise errors are not what the counts say
+        result = call(warned_of_imbalance, result, job.questions, job.size_factors)
+    return Done(result, factors, call(factor_passes.library_size, seen), gene_blocks.replaced)
