@@ -1,5 +1,6 @@
 # make demo    the main job, end to end, on simulated counts; results under demo-output/
 # make test    everything a change must pass: ruff, mypy, codespell, pytest with doctests
+# make stress  what tests do in short in full: jobs killed and resumed, hostile input; many minutes, prints figures
 # make lint    the checks without the tests;  make format  writes what ruff would
 # make clean   removes .venv, demo-output and caches
 #
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 SOURCES := xdelnx tests examples tools $(wildcard validation benchmarks)
 
-.PHONY: help demo test lint format clean python
+.PHONY: help demo test stress lint format clean python
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -21,6 +22,10 @@ demo: python
 
 test: lint
 	$(BIN)/python -m pytest -n logical --dist loadfile
+
+stress: python
+	@$(PYTHON) tools/environment.py dev
+	$(BIN)/python -m pytest -m stress -s
 
 lint: python
 	@$(PYTHON) tools/environment.py dev

@@ -31,6 +31,16 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes many minutes, unless it is asked for."""
+    if "stress" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("stress")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @dataclass(frozen=True)
 class Problem:
     """Counts and a design as the algorithms take them; genes in rows, samples ordered by kind."""
