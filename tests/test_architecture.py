@@ -135,9 +135,14 @@ FLOORS = {
     "cli.option_types": 60,
     "cli.jobs": 61,
     "cli.option_groups": 61,
-    "cli.options": 62,
-    "cli.commands": 63,
-    "cli": 64,
+    "cli.command": 60,
+    "cli.output": 62,
+    "cli.counts_commands": 63,
+    "cli.model_commands": 63,
+    "cli.result_commands": 63,
+    "cli.options": 64,
+    "cli.entry": 65,
+    "cli": 66,
 }
 ARRAYS_ONLY = 40  # below this floor: no xarray, Dask, pandas, formulaic
 LABELS_AND_CHUNKS = {

@@ -1,0 +1,51 @@
+"""Command line: Zarr in, Zarr out.
+
+The options carry the names of the arguments of the functions they call. Exit
+status: 0 done, 1 failed (the reason is the last line), 2 called the wrong way.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from xdelnx.cli.jobs import say
+from xdelnx.cli.options import parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed why
+        return int(stop.code or 0)
+    try:
+        with _plain_warnings():
+            args.run(args)
+    except KeyboardInterrupt:
+        say("interrupted; no output was written")
+        return 1
+    except Exception as error:
+        if args.debug:
+            raise
+        say(f"error: {_message(error)}")
+        return 1
+    return 0
+
+
+def _message(error: BaseException) -> str:
+    """Return the error's words; its kind too where that says more."""
+    error = getattr(error, "exception", error)  # what a worker process raised, without its traceback
+    words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, ValueError | TypeError | OSError | KeyError | ImportError) and words:
+        return words
+    return f"{type(error).__name__}: {words} (--debug shows where)"
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print each warning as one line, without the source line that raised it."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield

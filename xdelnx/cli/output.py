@@ -1,0 +1,98 @@
+"""What commands share: checks of their outputs before the work, and stores, tables and words after it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xdelnx.cli.jobs import say
+from xdelnx.messages import fail
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+def named(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Options that go to a function as they are, by the names of its arguments."""
+    return {name: getattr(args, name) for name in names}
+
+
+def size(counts: xr.DataArray) -> str:
+    """Samples, genes and blocks in words."""
+    blocks = f" in {counts.data.numblocks[1]} blocks" if counts.chunks else ""
+    return f"{counts.sizes['sample']:,} samples x {counts.sizes['gene']:,} genes{blocks}"
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse before the work starts rather than after it."""
+    from xdelnx.storage.delimited import TABLES, table_suffix
+    from xdelnx.storage.stores import check_output
+
+    inputs = [getattr(args, name) for name in ("data", "fit") if hasattr(args, name)]
+    check_output(args.out, overwrite=args.overwrite, apart_from=inputs)
+    if getattr(args, "table", None) is None:
+        return
+    if table_suffix(Path(args.table)) not in TABLES:
+        fail(f"--table {args.table}: expected a name that ends in {', '.join(TABLES)} (also .gz)")
+    if getattr(args, "contrasts", None) == ["none"]:
+        fail("--table lists tested genes, and --contrasts none asks for no test; leave out one of them")
+    check_output(args.table, overwrite=args.overwrite, table=True, apart_from=(*inputs, args.out))
+
+
+def finish(result: xr.Dataset, args: argparse.Namespace) -> None:
+    """Write the store and the table, both or neither, and say what was found."""
+    from xdelnx.storage.stores import replacing, write_store
+
+    table = replacing(args.table, overwrite=args.overwrite, table=True) if args.table else nullcontext()
+    with table as partial:
+        if partial is not None:
+            _write_table(_genes(result), partial, Path(args.table))
+        write_store(result, args.out, overwrite=args.overwrite)
+    for line in _summary(result):
+        say(line)
+    say(f"wrote {args.out}" + (f" and {args.table}" if args.table else ""))
+
+
+def _genes(result: xr.Dataset) -> pd.DataFrame:
+    """Join the tables of all contrasts, the contrast in the last column."""
+    import pandas as pd
+
+    from xdelnx.verbs.tables import top_table
+
+    by = [str(dim) for dim in result["pval"].dims if dim not in ("contrast", "gene")]
+    if by:  # groups that were fitted on their own
+        fitted = result[by[0]].values[result["group_status"].values == 0]
+        tables = [_genes(result.sel({by[0]: group})).assign(**{by[0]: group}) for group in fitted]
+    else:
+        names = [str(name) for name in result["contrast"].values]
+        tables = [top_table(result, name).assign(contrast=name) for name in names]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _write_table(table: pd.DataFrame, partial: Path, target: Path) -> None:
+    from xdelnx.storage.delimited import TABLES, table_suffix
+
+    compression: Any = "gzip" if target.suffix == ".gz" else None
+    table.to_csv(partial, sep=TABLES[table_suffix(target)], index=False, compression=compression)
+
+
+def _summary(result: xr.Dataset) -> Iterator[str]:
+    """Say how many genes each contrast found, and how many genes need a look."""
+    from xdelnx.status import Status
+
+    if "padj" in result:
+        for name in result["contrast"].values:
+            padj = result["padj"].sel(contrast=name).values
+            tested = int((padj == padj).sum())
+            found = int((padj < 0.05).sum())
+            yield f"{name}: {found:,} of {tested:,} tested genes at a false discovery rate of 5 %"
+    if "status" in result:
+        status = result["status"].values
+        numbers = {kind.name.lower(): int((status == kind).sum()) for kind in Status if kind != Status.OK}
+        notes = [f"{number:,} {name}" for name, number in numbers.items() if number]
+        if notes:
+            yield f"status of genes: {', '.join(notes)} (all others ok)"

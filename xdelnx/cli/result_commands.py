@@ -1,0 +1,132 @@
+"""Commands that make more of a fit or of groups of cells."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from xdelnx.cli.command import Command
+from xdelnx.cli.jobs import job, say
+from xdelnx.cli.option_groups import (
+    add_adjust,
+    add_by,
+    add_counts,
+    add_size_factors,
+    add_table,
+)
+from xdelnx.cli.output import check_outputs, finish, size
+
+if TYPE_CHECKING:
+    pass
+
+
+def _add_rank_genes(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser("rank-genes", help="find genes that mark groups of cells", allow_abbrev=False)
+    add.description = """\
+Find marker genes of groups of cells: Wilcoxon's rank-sum test of each group against the other cells,
+with the area under the ROC curve, the fold change and the fractions of cells with a count."""
+    add.epilog = """\
+examples:
+  xdelnx rank-genes cells.zarr markers.zarr --by cell_type --table markers.csv
+  xdelnx rank-genes cells.zarr markers.zarr --by cell_type --groups NK --reference T"""
+    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
+    add_by(add)
+    add.add_argument(
+        "--groups",
+        action="append",
+        metavar="LABEL",
+        help="group to find markers of; may be given several times (default: all)",
+    )
+    add.add_argument(
+        "--reference",
+        default="rest",
+        metavar="LABEL",
+        help="what each group is compared with: rest, all other cells, or a group (default: %(default)s)",
+    )
+    add_size_factors(add)
+    add_adjust(add, "bh")
+    add_counts(add)
+    add_table(add)
+    return add
+
+
+def _rank_genes(args: argparse.Namespace) -> None:
+    from xdelnx.storage.stores import open_counts
+    from xdelnx.verbs.markers import rank_genes
+
+    check_outputs(args)
+    data = open_counts(args.data, counts=args.counts)
+    with job(args.scheduler, f"ranking {size(data[args.counts])} by {', '.join(args.by)}"):
+        result = rank_genes(
+            data,
+            args.by,
+            groups=args.groups,
+            reference=args.reference,
+            size_factors=args.size_factors,
+            adjust=args.adjust,
+            counts=args.counts,
+        )
+    finish(result, args)
+
+
+def _add_shrink(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser(
+        "shrink-lfc", help="shrink the fold changes of a fit or a test", allow_abbrev=False
+    )
+    add.description = """\
+Shrink log2 fold changes adaptively: noisy ones to near zero, well measured ones hardly; with s-values, which say
+how sure each one's sign is."""
+    add.epilog = "example:\n  xdelnx shrink-lfc fit.zarr shrunken.zarr"
+    add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit or test wrote")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
+    return add
+
+
+def _shrink_lfc(args: argparse.Namespace) -> None:
+    from xdelnx.storage.stores import open_result, write_store
+    from xdelnx.verbs.fold_changes import shrink_lfc
+
+    check_outputs(args)
+    result = open_result(args.fit)
+    with job(args.scheduler, "shrinking fold changes"):
+        write_store(shrink_lfc(result), args.out, overwrite=args.overwrite)
+    say(f"wrote {args.out}")
+
+
+def _add_covariance(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser(
+        "covariance", help="covariances of the coefficients of each gene", allow_abbrev=False
+    )
+    add.description = (
+        "Compute the covariances of the coefficients (natural log) of each gene, or of some, of a fit."
+    )
+    add.epilog = "example:\n  xdelnx covariance counts.zarr fit.zarr covariance.zarr --genes GLI3 --genes SHH"
+    add.add_argument("data", metavar="COUNTS", help="the store of counts the fit was made from")
+    add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit wrote")
+    add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
+    add.add_argument(
+        "--genes", action="append", metavar="GENE", help="gene; may be given several times (default: all)"
+    )
+    return add
+
+
+def _covariance(args: argparse.Namespace) -> None:
+    from xdelnx.storage.stores import open_counts, open_result, write_store
+    from xdelnx.verbs.fitted import options_of
+    from xdelnx.verbs.inference import covariance
+
+    check_outputs(args)
+    fitted = open_result(args.fit)
+    data = open_counts(args.data, counts=options_of(fitted)["counts"])
+    with job(args.scheduler, "computing covariances"):
+        found = covariance(data, fitted, args.genes)
+        write_store(found.to_dataset(name="covariance"), args.out, overwrite=args.overwrite)
+    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
+
+
+COMMANDS = (
+    Command("rank-genes", _add_rank_genes, _rank_genes),
+    Command("shrink-lfc", _add_shrink, _shrink_lfc),
+    Command("covariance", _add_covariance, _covariance),
+)
