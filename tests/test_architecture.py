@@ -138,6 +138,7 @@ FLOORS = {
     "cli.command": 60,
     "cli.output": 62,
     "cli.counts_commands": 63,
+    "cli.looking_commands": 63,
     "cli.model_commands": 63,
     "cli.result_commands": 63,
     "cli.options": 64,

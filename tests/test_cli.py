@@ -24,6 +24,7 @@ from xdelnx.cli import main
 from xdelnx.cli.option_groups import ADJUSTMENTS
 from xdelnx.cli.options import parser
 from xdelnx.schema import Status
+from xdelnx.steps.fit_residuals import KINDS
 from xdelnx.storage.stores import open_counts, write_store
 
 COMMANDS = {
@@ -37,6 +38,11 @@ COMMANDS = {
     "filter-by-expression": ("xdelnx.verbs.filtering", "filter_by_expression", {"data"}),
     "shrink-lfc": ("xdelnx.verbs.fold_changes", "shrink_lfc", {"result"}),
     "covariance": ("xdelnx.verbs.inference", "covariance", {"data", "fit", "compute"}),
+    "residuals": ("xdelnx.verbs.looking", "residuals", {"data", "fit", "compute"}),
+    "goodness-of-fit": ("xdelnx.verbs.looking", "goodness_of_fit", {"data", "fit", "compute"}),
+    "predict": ("xdelnx.verbs.predictions", "predict", {"data", "fit"}),
+    "normalize": ("xdelnx.verbs.normalizing", "normalize", {"data"}),
+    "adjust": ("xdelnx.verbs.adjusting", "adjust", {"result"}),
 }
 COMMON = {"help", "scheduler", "debug", "overwrite", "table"}
 
@@ -67,6 +73,11 @@ def test_options_are_the_arguments(command):
             # an option that may be given several times starts as None
             expected = {"last": None}.get(default, default) if dest == "contrasts" else default
             assert action.default == (list(expected) if isinstance(expected, tuple) else expected)
+
+
+def test_kinds_of_residuals_are_those_there_are():
+    kind = next(action for action in subparsers()["residuals"]._actions if action.dest == "kind")
+    assert tuple(kind.choices) == KINDS
 
 
 def test_devices_are_those_there_are():

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 
 import xdelnx
-from xdelnx.cli import counts_commands, model_commands, result_commands
+from xdelnx.cli import counts_commands, looking_commands, model_commands, result_commands
 from xdelnx.cli.option_types import as_scheduler
 
-COMMANDS = (*counts_commands.COMMANDS, *model_commands.COMMANDS, *result_commands.COMMANDS)
+COMMANDS = (
+    *counts_commands.COMMANDS,
+    *model_commands.COMMANDS,
+    *result_commands.COMMANDS,
+    *looking_commands.COMMANDS,
+)
 
 _EXAMPLES = """\
 examples:

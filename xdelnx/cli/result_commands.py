@@ -84,11 +84,11 @@ how sure each one's sign is."""
 
 
 def _shrink_lfc(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_result, write_store
+    from xdelnx.storage.stores import TESTED, open_result, write_store
     from xdelnx.verbs.fold_changes import shrink_lfc
 
     check_outputs(args)
-    result = open_result(args.fit)
+    result = open_result(args.fit, needed=TESTED)
     with job(args.scheduler, "shrinking fold changes"):
         write_store(shrink_lfc(result), args.out, overwrite=args.overwrite)
     say(f"wrote {args.out}")

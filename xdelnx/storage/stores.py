@@ -32,6 +32,9 @@ CHUNK_BYTES = 16_000_000
 CHUNKS_AT_LEAST = 16
 """Chunks of a small data set, so that several workers have something to do."""
 
+FITTED, TESTED = ("beta", "design"), ("pval",)
+"""Variables by which the result of a fit, and any result with tests, is known."""
+
 _MISSING = ("", "NA", "<missing>")
 
 
@@ -77,20 +80,28 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
     return dataset
 
 
-def open_result(store: Any) -> xr.Dataset:
+def open_result(store: Any, *, needed: tuple[str, ...] = FITTED) -> xr.Dataset:
     """Open what `fit` returned and `write_store` or `Dataset.to_zarr` wrote, in memory.
+
+    Parameters
+    ----------
+    store
+        Path or URL of the Zarr store.
+    needed
+        Variables it must have: those of a fit, or `TESTED`, for whatever has tests.
 
     Raises
     ------
     FileNotFoundError
         If there is nothing at that path.
     ValueError
-        If it is not a Zarr store, or not one of a fit.
+        If it is not a Zarr store, or not of such a result.
     """
     dataset = _open(store)
-    missing = [name for name in ("beta", "design") if name not in dataset]
+    missing = [name for name in needed if name not in dataset]
     if missing:
-        fail(f"the store {store} is not the result of a fit: it has no variable {listing(missing)}")
+        what = "of a fit" if needed == FITTED else "of a test, or of a fit with contrasts"
+        fail(f"the store {store} is not the result {what}: it has no variable {listing(missing)}")
     return dataset.load().drop_encoding()
 
 
