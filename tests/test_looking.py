@@ -245,3 +245,12 @@ def test_weights_count_as_in_statsmodels(bulk):
     np.testing.assert_allclose(ours["deviance"], expected.deviance, rtol=1e-6)
     squares = (residuals(bulk, result, kind="pearson", genes=gene) ** 2).sum("sample")
     np.testing.assert_allclose(ours["pearson_statistic"], squares, rtol=1e-10)
+
+
+def test_new_samples_between_whole_numbers():
+    """A column of whole numbers is a covariate like another: 2.5 is not 2."""
+    data = simulate(8, 300, seed=2)
+    data["day"] = ("sample", np.arange(8))
+    new = predict(data, fit(data, "~ day"), pd.DataFrame({"day": [2.0, 2.5, 3.0]}), genes="g3", scale="link")
+    low, middle, high = new["prediction"].values[:, 0]
+    assert middle == pytest.approx((low + high) / 2, rel=1e-9)

@@ -121,7 +121,9 @@ def _as_fitted(column: pd.Series, name: str, fitted: pd.Series, uses: Uses) -> A
         return pd.Categorical(text, categories=levels)
     if kind_of(column) != "number":
         fail(f"column {name!r} of newdata holds {kind_of(column)}; the fit has numbers there")
-    values = column.to_numpy(dtype=int if fitted.dtype.kind in "iu" else float)
+    values = column.to_numpy(dtype=float)
+    if fitted.dtype.kind in "iu" and (values == np.floor(values)).all():
+        values = values.astype(int)
     if name in uses.coded.values():
         _check_seen(pd.Series(values), sorted(fitted.unique()), name)
     return values

@@ -1,4 +1,4 @@
-"""Pictures of a fit and of its tests, one function each: a result in, matplotlib Axes out."""
+"""Pictures of counts, of a fit and of its tests, one function each: matplotlib Axes in and out."""
 
 from xdelnx.plot.figures import (
     dispersion_histogram,
@@ -8,5 +8,19 @@ from xdelnx.plot.figures import (
     ql_dispersion,
     volcano,
 )
+from xdelnx.plot.genes import gene_counts
+from xdelnx.plot.heat_map import heatmap
+from xdelnx.plot.samples import mds, pca
 
-__all__ = ["dispersion_histogram", "ma", "mean_dispersion", "pvalue_histogram", "ql_dispersion", "volcano"]
+__all__ = [
+    "dispersion_histogram",
+    "gene_counts",
+    "heatmap",
+    "ma",
+    "mds",
+    "mean_dispersion",
+    "pca",
+    "pvalue_histogram",
+    "ql_dispersion",
+    "volcano",
+]

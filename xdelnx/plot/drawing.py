@@ -21,8 +21,8 @@ RASTERISE_OVER = 20_000
 CROWDED_OVER = 2_000
 
 
-def axes_for(ax: Axes | None) -> Axes:
-    """Axes to draw into: those given, or a new figure's."""
+def axes_for(ax: Axes | None, size: tuple[float, float] = (5.4, 4.2)) -> Axes:
+    """Axes to draw into: those given, or a new figure's of a size in inches."""
     if ax is not None:
         if not hasattr(ax, "scatter"):
             msg = f"ax is one matplotlib Axes; received {type(ax).__name__} (of several, pass one: axes[0])"
@@ -33,7 +33,14 @@ def axes_for(ax: Axes | None) -> Axes:
     except ImportError as error:
         msg = "plots need matplotlib: pip install 'xdelnx[plot]'"
         raise ImportError(msg) from error
-    return plt.subplots(figsize=(5.4, 4.2), layout="constrained")[1]
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def plain(text: object, limit: int = 28) -> str:
+    """Write a name from the data as it is, cut where it is long: no mathematics between dollars."""
+    words = str(text)
+    words = words if len(words) <= limit else f"{words[: limit - 1]}…"
+    return (f" {words}" if words.startswith("_") else words).replace("$", r"\$")
 
 
 def gene_vectors(dataset: xr.Dataset, *names: str) -> list[np.ndarray]:
@@ -95,7 +102,12 @@ def name_points(ax: Axes, x: np.ndarray, y: np.ndarray, chosen: list[int], names
     style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "small", "color": INK, "zorder": 5}
     labels = [
         ax.annotate(
-            str(names[k]), (x[k], y[k]), (0, 0), textcoords="offset points", arrowprops=line.copy(), **style
+            plain(names[k], 60),
+            (x[k], y[k]),
+            (0, 0),
+            textcoords="offset points",
+            arrowprops=line.copy(),
+            **style,
         )
         for k in chosen
     ]

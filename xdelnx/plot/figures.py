@@ -25,6 +25,7 @@ from xdelnx.plot.drawing import (
     gene_vectors,
     name_points,
     nothing_to_show,
+    plain,
     points,
 )
 from xdelnx.schema import CONTRAST, GENE, LARGEST_LOG2FC
@@ -347,7 +348,7 @@ def _tested(result: xr.Dataset, contrast: str | None, fdr: float) -> _Tested:
 
 def _title(tests: xr.Dataset) -> str:
     """Label of the contrast, where the result has one."""
-    return str(tests[CONTRAST].values) if CONTRAST in tests.coords else ""
+    return plain(tests[CONTRAST].values, 60) if CONTRAST in tests.coords else ""
 
 
 def _evidence(pval: np.ndarray) -> np.ndarray:
