@@ -134,8 +134,8 @@ def test_missing_levels_and_numbers_are_grey():
     ("arguments", "message"),
     [
         (
-            {"color": "conditoin"},
-            "color='conditoin' names no column of the samples; did you mean 'condition'",
+            {"color": "condtion"},
+            "color='condtion' names no column of the samples; did you mean 'condition'",
         ),
         ({"shape": "age"}, "has 16 levels, and there are 8 markers"),
         ({"n_genes": 0}, "n_genes is a whole number, 1 or more"),
