@@ -26,6 +26,7 @@ FLOORS = {
     # names, units, words: what every room may use
     "errors": 0,
     "messages": 0,
+    "progress": 0,
     "status": 0,
     "schema": 5,
     "checks": 40,
@@ -92,6 +93,7 @@ FLOORS = {
     "designs.contrasts": 44,
     # chunks and devices
     "chunks": 0,
+    "chunks.watching": 44,
     "chunks.blocks": 45,
     "chunks.factor_passes": 46,
     "chunks.group_passes": 46,

@@ -21,6 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdelnx.algorithms.matrices import as_dense, as_matrix
 from xdelnx.algorithms.weighting import Entries
+from xdelnx.chunks.watching import watching
 from xdelnx.messages import fail
 from xdelnx.steps.outliers import replace_counts
 
@@ -235,9 +236,10 @@ def by_block(blocks: Blocks, function: Callable[..., Any], by_gene: np.ndarray |
     return da.map_blocks(function, blocks.counts, row, dtype=np.float64, meta=meta)
 
 
-def settled(value: Any) -> Any:
-    """Compute on the scheduler in force."""
-    return dask.compute(value, scheduler=scheduler())[0]
+def settled(value: Any, what: str = "computing") -> Any:
+    """Compute on the scheduler in force, and show how far that is (`xdelnx.progress`)."""
+    with watching(value, what):
+        return dask.compute(value, scheduler=scheduler())[0]
 
 
 def scheduler() -> Callable[..., Any] | None:
@@ -250,7 +252,7 @@ def scheduler() -> Callable[..., Any] | None:
     return None if "distributed" in sys.modules else dask.base.named_schedulers.get(named)
 
 
-def left_lazy(value: Any) -> Any:
+def left_lazy(value: Any, what: str = "") -> Any:  # noqa: ARG001
     """Leave a step of the fit in the graph: the counterpart of `settled`."""
     return value
 

@@ -24,7 +24,7 @@ def with_replaced(
     sample_offset: Any,
     dispersion: passes.Dispersion,
     options: AcrossGenes,
-    settle: Callable[[Any], Any],
+    settle: Callable[..., Any],
     call: Callable[..., Any],
 ) -> tuple[Blocks, FitPlan, Any, Any]:
     """Fit once, without contrasts, and replace the outliers among the counts of the blocks.

@@ -23,6 +23,7 @@ from xdelnx.algorithms.tiles import Block, compress
 from xdelnx.algorithms.weighting import Entries, parts
 from xdelnx.algorithms.zeros import SampleScale, sample_scale
 from xdelnx.chunks.blocks import Blocks, as_it_is
+from xdelnx.progress import stage
 from xdelnx.steps import blockwise as steps
 from xdelnx.steps import gathered
 from xdelnx.steps.bias_adjusted import adjust_step
@@ -123,7 +124,7 @@ def fit(
     dispersion: Dispersion,
     options: gathered.AcrossGenes,
     contrasts: Sequence[np.ndarray],
-    settle: Callable[[Any], Any],
+    settle: Callable[..., Any],
     call: Callable[..., Any],
 ) -> Any:
     """Both passes and the step between them: a dict of result arrays by gene.
@@ -144,7 +145,8 @@ def fit(
                 as_it_is(first),
             )
             for read, genes, first in zip(blocks.read(after=theta), blocks.bounds, firsts, strict=True)
-        ]
+        ],
+        "fit, pass 2 of 2",
     )
     result = call(_finish, options, middle, refits, list(contrasts))
     return result if plan.centred is None else call(_with_factors, result, scale)
@@ -156,7 +158,7 @@ def _first_pass(
     scale: Any,
     dispersion: Dispersion,
     options: gathered.AcrossGenes,
-    settle: Callable[[Any], Any],
+    settle: Callable[..., Any],
     call: Callable[..., Any],
 ) -> tuple[Any, list[Any], Any]:
     """First fit of every gene and the step across genes; scale and start of the second pass, centred if planned so."""
@@ -167,7 +169,8 @@ def _first_pass(
                 *constants, *read, _part(dispersion.given, genes), dispersion.estimate, blocks.kept
             )
             for read, genes in zip(blocks.read(after=scale), blocks.bounds, strict=True)
-        ]
+        ],
+        "fit, pass 1 of 2",
     )
     shared = _global_theta(blocks, constants, firsts, settle, call) if dispersion.shared else None
     middle = call(_across, options, firsts, shared)
@@ -184,13 +187,14 @@ def centred_scale(
     scale: Scale,
     dispersion: Dispersion,
     options: gathered.AcrossGenes,
-    settle: Callable[[Any], Any],
+    settle: Callable[..., Any],
     call: Callable[..., Any],
 ) -> Any:
     """Scale with the size factors that a fit of this plan, which centres them, would use."""
     return _first_pass(blocks, plan, scale, dispersion, options, settle, call)[0]
 
 
+@stage("size factors, of all genes")
 def _centre(
     directions: Directions,
     plan: steps.FitPlan,
@@ -254,7 +258,7 @@ def _global_theta(
     blocks: Blocks,
     constants: tuple[Any, ...],
     firsts: list[Any],
-    settle: Callable[[Any], Any],
+    settle: Callable[..., Any],
     call: Callable[..., Any],
 ) -> Any:
     """Two more passes: slopes of the summed likelihood on a grid, then between two of its points."""
@@ -264,7 +268,8 @@ def _global_theta(
             [
                 dask.delayed(_global_slopes)(*constants, *read, as_it_is(first), points)
                 for read, first in zip(blocks.read(after=after), firsts, strict=True)
-            ]
+            ],
+            "overdispersion of all genes",
         )
 
     coarse = slopes(gathered.GLOBAL_GRID, constants[1])
@@ -286,6 +291,7 @@ def _global_slopes(
     return steps.global_score_step(plan, block, first["b"], points)
 
 
+@stage("trend and prior, of all genes")
 def _across(
     options: gathered.AcrossGenes, firsts: list[dict[str, Any]], shared: float | None
 ) -> steps.Arrays:
@@ -320,6 +326,7 @@ def _refit_block(
     return result
 
 
+@stage("tests of all genes")
 def _finish(
     options: gathered.AcrossGenes,
     middle: steps.Arrays,

@@ -1,7 +1,7 @@
 """Command line: Zarr in, Zarr out.
 
 The options carry the names of the arguments of the functions they call. Exit
-status: 0 done, 1 failed (the reason is the last line), 2 called the wrong way.
+status: 0 done, 1 failed (the reason is the last line), 2 called the wrong way, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from contextlib import contextmanager
 
 from xdelnx.cli.jobs import say
 from xdelnx.cli.options import parser
+from xdelnx.progress import report
+
+INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,11 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed why
         return int(stop.code or 0)
     try:
-        with _plain_warnings():
+        with _plain_warnings(), report("at work", wanted=args.progress is not False):
             args.run(args)
     except KeyboardInterrupt:
         say("interrupted; no output was written")
-        return 1
+        return INTERRUPTED
     except Exception as error:
         if args.debug:
             raise

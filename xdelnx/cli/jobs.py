@@ -1,38 +1,39 @@
-"""Where a command runs, and what it says on the way: on a local scheduler or a cluster, a bar or a line."""
+"""Where a command runs, on a local scheduler or a cluster, and what it says before and after."""
 
 from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from xdelnx.cli.option_types import LOCAL_SCHEDULERS
+from xdelnx.progress import clear, stage
 
 CONNECT_SECONDS = 30
-BAR_AFTER_SECONDS = 1.0
 
 
 def say(text: str) -> None:
     """Print a line for people, on the error stream."""
+    clear()
     print(f"xdelnx: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def job(scheduler: str, what: str) -> Iterator[None]:
-    """Run a step on a scheduler, with a bar on a terminal and a line otherwise."""
+    """Run a step on a scheduler, and say what it is and how long it took."""
     import dask
 
     start = time.monotonic()
     say(what)
+    shown = stage(what.split()[0])
     if scheduler in LOCAL_SCHEDULERS:
-        with _pool(scheduler) as pool, dask.config.set(scheduler=scheduler, **pool), _bar():
+        with _pool(scheduler) as pool, dask.config.set(scheduler=scheduler, **pool), shown:
             yield
     else:
-        with _client(scheduler) as client, _task_line(client):
+        with _client(scheduler), shown:
             yield
     say(f"done in {time.monotonic() - start:.1f} s")
 
@@ -60,12 +61,6 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _bar() -> Any:
-    from dask.diagnostics import ProgressBar
-
-    return ProgressBar(minimum=BAR_AFTER_SECONDS, out=sys.stderr) if sys.stderr.isatty() else nullcontext()
-
-
 def _client(address: str) -> Any:
     try:
         from distributed import Client
@@ -79,31 +74,3 @@ def _client(address: str) -> Any:
         raise ConnectionError(msg) from error
     say(f"on {address} ({len(client.scheduler_info()['workers'])} workers); watch {client.dashboard_link}")
     return client
-
-
-@contextmanager
-def _task_line(client: Any) -> Iterator[None]:
-    """Keep a line on the terminal up to date with the tasks of the cluster."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(BAR_AFTER_SECONDS):
-            running, waiting = client.run_on_scheduler(_tasks)
-            print(f"\r{running:,} tasks running, {waiting:,} waiting   ", end="", file=sys.stderr, flush=True)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        print(file=sys.stderr)
-
-
-def _tasks(dask_scheduler: Any) -> tuple[int, int]:
-    states = [task.state for task in dask_scheduler.tasks.values()]
-    return states.count("processing"), sum(state in ("waiting", "queued", "no-worker") for state in states)

@@ -47,5 +47,10 @@ def parser() -> argparse.ArgumentParser:
             help="threads, processes, synchronous, or a Dask scheduler's address such as tcp://host:8786 "
             "(default: %(default)s)",
         )
+        command.add_argument(
+            "--progress",
+            action=argparse.BooleanOptionalAction,
+            help="show how far the work is: a bar on a terminal, a line every few seconds elsewhere (default: yes)",
+        )
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return top

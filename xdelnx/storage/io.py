@@ -22,6 +22,7 @@ from xdelnx.checks import check_names
 from xdelnx.chunks.blocks import dense, settled
 from xdelnx.errors import warn
 from xdelnx.messages import counted, fail, listing
+from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.storage.delimited import MISSING, MISSING_COUNTS, TABLES, read_table, table_suffix
 from xdelnx.storage.stores import check_output, gene_chunk, open_counts, open_result, write_store, zarr_safe
@@ -227,6 +228,7 @@ def _column(values: pd.Series, dim: str) -> xr.Variable:
 # ---------------------------------------------------------------- converting
 
 
+@watched
 def convert(
     source: Any,
     store: str | os.PathLike[str],
@@ -234,6 +236,7 @@ def convert(
     layer: str | None = None,
     samples: Any = None,
     overwrite: bool = False,
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Convert counts to a Zarr store in gene-major chunks.
 
@@ -253,6 +256,8 @@ def convert(
         missing value; any other word, None and null included, stays as it is.
     overwrite
         Replace an existing store.
+    progress
+        As in `xdelnx.fit`.
 
     Returns
     -------
@@ -343,7 +348,8 @@ def _matched(samples: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
 
 def _survey(counts: xr.DataArray) -> Survey:
     """Look at every count once, as a fit does: raises on what cannot be counts."""
-    looks = settled([dask.delayed(look)(block) for block in counts.data.to_delayed().ravel()])
+    blocks = counts.data.to_delayed().ravel()
+    looks = settled([dask.delayed(look)(block) for block in blocks], "first look at the counts")
     return with_warnings(checked(join(looks), counts[GENE].values))
 
 

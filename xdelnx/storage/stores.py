@@ -23,6 +23,7 @@ import pandas as pd
 import xarray as xr
 
 from xdelnx.checks import check_dims
+from xdelnx.chunks.blocks import settled
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
 
@@ -175,7 +176,9 @@ def write_store(dataset: xr.Dataset, store: str | os.PathLike[str], *, overwrite
 
     ready = _chunked(zarr_safe(dataset))
     with replacing(store, overwrite=overwrite) as partial:
-        ready.to_zarr(partial, mode="w-", zarr_format=3, consolidated=False)
+        settled(
+            ready.to_zarr(partial, mode="w-", zarr_format=3, consolidated=False, compute=False), "writing"
+        )
         with (
             warnings.catch_warnings()
         ):  # other readers of format 3 may pass over it, and xarray warns without it

@@ -14,6 +14,7 @@ from xdelnx.chunks import blocks, factor_passes, passes
 from xdelnx.chunks.group_passes import genes_with_enough
 from xdelnx.designs.design import build_design
 from xdelnx.messages import fail, shown
+from xdelnx.progress import watched
 from xdelnx.schema import GENE
 from xdelnx.verbs import inputs
 from xdelnx.verbs.aggregation import group_samples
@@ -21,6 +22,7 @@ from xdelnx.verbs.inputs import Counts
 from xdelnx.verbs.sizing import choose_factors
 
 
+@watched
 def filter_by_expression(
     data: Any,
     design: Any = None,
@@ -32,6 +34,7 @@ def filter_by_expression(
     min_prop: float = 0.7,
     size_factors: Any = "normed_sum",
     counts: str = "counts",
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Genes with counts enough for a test, by edgeR's rule.
 
@@ -57,6 +60,8 @@ def filter_by_expression(
         As in `fit`: what the size of a sample is, ``"tmm"`` being edgeR's normalised library sizes.
     counts
         Name of the variable with the counts.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -86,11 +91,13 @@ def filter_by_expression(
         _check_threshold(value, name, 1.0 if name == "min_prop" else np.inf)
     needed = samples_needed(_smallest(table, design, group), large_n, min_prop)
     gene_blocks = blocks.gene_blocks(table.array)
-    seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
-    factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen))
+    seen = blocks.settled(passes.survey(gene_blocks, table.genes), "first look at the counts")
+    seen = with_warnings(seen)
+    factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen), "size factors")
     factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     keep = blocks.settled(
-        genes_with_enough(gene_blocks, least_counts(factors, min_count), needed, min_total_count)
+        genes_with_enough(gene_blocks, least_counts(factors, min_count), needed, min_total_count),
+        "filtering",
     )
     about = {"long_name": "whether the gene has counts enough for a test", "samples_needed": needed}
     return xr.DataArray(keep, {GENE: table.genes}, (GENE,), "keep", about)

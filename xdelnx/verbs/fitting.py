@@ -18,6 +18,7 @@ from xdelnx.chunks.passes import Dispersion
 from xdelnx.designs.contrasts import Contrast, resolve_contrasts
 from xdelnx.designs.design import Design, build_design
 from xdelnx.messages import fail
+from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.steps.blockwise import FitPlan
 from xdelnx.steps.gathered import AcrossGenes
@@ -39,6 +40,7 @@ METHODS = ("glmgampoi", "edger")
 COOKS = ("flag", "replace")
 
 
+@watched
 def fit(
     data: Any,
     design: Any,
@@ -63,6 +65,7 @@ def fit(
     counts: str = "counts",
     device: str = "auto",
     compute: bool = True,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Fit a negative binomial GLM with shrunken quasi-likelihood dispersions to every gene.
 
@@ -151,6 +154,9 @@ def fit(
     compute
         False: return a Dataset of Dask arrays; no counts are read before it is computed (lazy sample
         metadata is, all of it at once, for the design).
+    progress
+        Whether to show how far the work is: a bar on a terminal, a line in a notebook, lines elsewhere. None: on
+        terminals and in notebooks, once it takes longer than a second.
 
     Returns
     -------

@@ -10,14 +10,21 @@ import xarray as xr
 
 from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.messages import closest, counted, fail, listing
+from xdelnx.progress import watched
 from xdelnx.schema import COEFFICIENT, COEFFICIENT2, GENE, annotate
 from xdelnx.verbs.clustering import clusters_of
 from xdelnx.verbs.fitted import reopen
 from xdelnx.verbs.labelled import history
 
 
+@watched
 def covariance(
-    data: Any, fit: xr.Dataset, genes: str | Sequence[Any] | None = None, *, compute: bool = True
+    data: Any,
+    fit: xr.Dataset,
+    genes: str | Sequence[Any] | None = None,
+    *,
+    compute: bool = True,
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Covariance of the coefficients of each gene, or of chosen ones.
 
@@ -36,6 +43,8 @@ def covariance(
         Names of genes, or one name; None: all of them.
     compute
         False: return a Dask array.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -62,7 +71,7 @@ def covariance(
     clusters = clusters_of(again.table, again.options.get("cluster"), again.model, ())
     plan = again.plan((), blocks.resolve_device("auto"), clusters=clusters)
     result = fitted_passes.covariance(again.blocks(), plan, again.scale(plan), again.arrays)
-    result = blocks.settled(result) if compute else result
+    result = blocks.settled(result, "covariances") if compute else result
     coefficients = np.array(again.model.names, dtype=object)
     shape = (again.table.genes.size, coefficients.size, coefficients.size)
     labelled = xr.Dataset(

@@ -13,6 +13,7 @@ from scipy.special import chdtrc
 
 from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.messages import closest, fail, shown
+from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.steps.blockwise import Arrays
 from xdelnx.steps.fit_residuals import KINDS, goodness_step, residual_step
@@ -25,6 +26,7 @@ from xdelnx.verbs.labelled import history
 DISPERSIONS = ("fit", "gene")
 
 
+@watched
 def residuals(
     data: Any,
     fit: xr.Dataset,
@@ -34,6 +36,7 @@ def residuals(
     dispersion: str = "fit",
     seed: int = 0,
     compute: bool = True,
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Residuals of the counts, or the leverage of the samples, of each gene or of chosen ones.
 
@@ -68,6 +71,8 @@ def residuals(
         For ``randomized_quantile``: 0 or a positive integer.
     compute
         False: return a Dask array, in the blocks of genes in which the counts are read.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -103,7 +108,7 @@ def residuals(
     ]
     values = da.concatenate(arrays, axis=1)
     labelled = xr.Dataset(
-        {"residual": ((SAMPLE, GENE), blocks.settled(values) if compute else values)},
+        {"residual": ((SAMPLE, GENE), blocks.settled(values, "residuals") if compute else values)},
         {SAMPLE: again.table.sample_names, GENE: names},
     )
     attrs = {"kind": kind, "dispersion": dispersion, "history": history("residuals", fit)}
@@ -147,6 +152,7 @@ def _pass(again: Reopened, step: Callable[..., Any]) -> tuple[list[Any], list[sl
     return fitted_passes.by_gene(read, plan, again.scale(plan), again.arrays, step), read.bounds
 
 
+@watched
 def goodness_of_fit(
     data: Any,
     fit: xr.Dataset,
@@ -154,6 +160,7 @@ def goodness_of_fit(
     genes: str | Sequence[Any] | None = None,
     dispersion: str = "fit",
     compute: bool = True,
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Deviance and Pearson statistic of each gene against its residual degrees of freedom.
 
@@ -169,6 +176,8 @@ def goodness_of_fit(
     dispersion
         ``"fit"``: at the overdispersion of the final fit; under shrinkage that is the trend, and the genes
         with small p-values are those far above it. ``"gene"``: at the gene's own estimate.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -193,7 +202,7 @@ def goodness_of_fit(
     n, p = again.model.matrix.shape
     parts, _ = _pass(again, _goodness)
     result = blocks.lazily(_with_pvalues, parts)
-    result = blocks.settled(result) if compute else result
+    result = blocks.settled(result, "goodness of fit") if compute else result
     shape = (again.table.genes.size,)
     names = ("deviance", "deviance_pval", "pearson_statistic", "pearson_pval")
     variables = {name: (GENE, blocks.pick(result, name, shape, np.float64)) for name in names}

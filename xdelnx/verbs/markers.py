@@ -15,6 +15,7 @@ from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
 from xdelnx.chunks.group_passes import compared_ranks
 from xdelnx.messages import closest, fail, listing, shown
+from xdelnx.progress import watched
 from xdelnx.schema import CONTRAST, GENE, VARIABLES, annotate
 from xdelnx.storage.stores import zarr_safe
 from xdelnx.verbs import inputs
@@ -27,6 +28,7 @@ REST = "rest"
 RANK_VARIABLES = ("auroc", "coef", "stat", "pval", "fraction", "fraction_reference")
 
 
+@watched
 def rank_genes(
     data: Any,
     by: str | Sequence[str],
@@ -36,6 +38,7 @@ def rank_genes(
     size_factors: Any = "normed_sum",
     adjust: str = "bh",
     counts: str = "counts",
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Find genes that mark groups of cells: Wilcoxon's rank-sum test of each group against the other cells.
 
@@ -58,6 +61,8 @@ def rank_genes(
         As in `fit`.
     counts
         Name of the variable with the counts.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -96,10 +101,11 @@ def rank_genes(
     found = group_samples(table, by)
     comparison = _comparison(found, groups, reference)
     gene_blocks = blocks.gene_blocks(table.array)
-    seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
-    factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen))
+    seen = blocks.settled(passes.survey(gene_blocks, table.genes), "first look at the counts")
+    seen = with_warnings(seen)
+    factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen), "size factors")
     factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
-    result = blocks.settled(compared_ranks(gene_blocks, factors, comparison))
+    result = blocks.settled(compared_ranks(gene_blocks, factors, comparison), "ranking")
     sizes = comparison.sizes
     dataset = xr.Dataset(
         {name: (VARIABLES[name].dims, result[name]) for name in RANK_VARIABLES}

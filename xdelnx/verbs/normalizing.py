@@ -12,6 +12,7 @@ from xdelnx.algorithms.normalized import acosh_transform, log_cpm, relative_leng
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
 from xdelnx.messages import closest, fail
+from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.verbs import inputs
 from xdelnx.verbs.sizing import choose_factors
@@ -20,6 +21,7 @@ METHODS = ("log_cpm", "acosh")
 UNITS = {"log_cpm": "log2 counts per million", "acosh": "1"}
 
 
+@watched
 def normalize(
     data: Any,
     method: str = "log_cpm",
@@ -28,6 +30,7 @@ def normalize(
     prior_count: float = 2.0,
     overdispersion: Any = 0.05,
     counts: str = "counts",
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Normalised values, for plots and distances; not for tests, which need the counts.
 
@@ -46,6 +49,8 @@ def normalize(
         For acosh: a number, or one a gene, such as a fit's ``dispersion_trend``; NaN is taken as 0.
     counts
         Name of the variable with the counts.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -76,8 +81,9 @@ def normalize(
     prior = inputs.as_amount(prior_count, "prior_count")
     theta = _overdispersions(overdispersion, table)
     gene_blocks = blocks.gene_blocks(table.array)
-    seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
-    factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen))
+    seen = blocks.settled(passes.survey(gene_blocks, table.genes), "first look at the counts")
+    seen = with_warnings(seen)
+    factors = blocks.settled(choose_factors(size_factors, table, gene_blocks, seen), "size factors")
     factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     if method == "log_cpm":
         totals = seen.totals[seen.totals > 0.0]
@@ -86,7 +92,7 @@ def normalize(
     else:
         values = blocks.by_block(gene_blocks, partial(acosh_transform, factors=factors), theta)
     if gene_blocks.in_memory:
-        values = blocks.settled(values)
+        values = blocks.settled(values, "normalising")
     coords = table.dataset.drop_vars(list(table.dataset.data_vars)).coords
     result = xr.DataArray(values, coords, (SAMPLE, GENE), name=method)
     return result.assign_attrs(long_name=f"{method} of {counts}", units=UNITS[method])

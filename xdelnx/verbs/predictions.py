@@ -13,6 +13,7 @@ from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.designs.design import as_matrix
 from xdelnx.designs.model_matrix import rows_of
 from xdelnx.messages import fail, listing, shown
+from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.verbs.clustering import clusters_of
 from xdelnx.verbs.fitted import Reopened
@@ -23,6 +24,7 @@ from xdelnx.verbs.looking import visited
 SCALES = ("response", "link")
 
 
+@watched
 def predict(
     data: Any,
     fit: xr.Dataset,
@@ -34,6 +36,7 @@ def predict(
     standard_error: bool = True,
     unscaled: bool = False,
     dispersion: str = "fit",
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Fitted means of genes, for the samples of the fit or for others, with standard errors.
 
@@ -61,6 +64,8 @@ def predict(
         also has ``dispersion="gene"``).
     dispersion
         ``"fit"`` or ``"gene"``: overdispersion in the standard errors, as for `residuals`.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -143,5 +148,6 @@ def _errors(again: Reopened, rows: np.ndarray, *, unscaled: bool) -> np.ndarray:
     clusters = clusters_of(again.table, again.options.get("cluster"), again.model, ())
     arrays = {k: v for k, v in again.arrays.items() if not (unscaled and k == "ql_dispersion_shrunken")}
     plan = again.plan((), blocks.resolve_device("auto"), clusters=clusters)
-    found = blocks.settled(fitted_passes.covariance(again.blocks(), plan, again.scale(plan), arrays))
+    result = fitted_passes.covariance(again.blocks(), plan, again.scale(plan), arrays)
+    found = blocks.settled(result, "standard errors")
     return np.sqrt(np.einsum("rp,gpq,rq->rg", rows, found["covariance"], rows, optimize=True))

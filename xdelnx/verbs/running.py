@@ -75,8 +75,8 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
     gene_blocks = blocks.gene_blocks(table.array, by_entry, job.weights)
     settle = blocks.settled if compute else blocks.left_lazy
     call = blocks.called if compute else blocks.lazily
-    seen = call(with_warnings, settle(passes.survey(gene_blocks, table.genes)))
-    factors = settle(choose_factors(first_choice(job.size_factors), table, gene_blocks, seen))
+    seen = call(with_warnings, settle(passes.survey(gene_blocks, table.genes), "first look at the counts"))
+    factors = settle(choose_factors(first_choice(job.size_factors), table, gene_blocks, seen), "size factors")
     factors = call(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     has_entries, weighted = by_entry is not None, job.weights is not None
     made = blocks.lazily(passes.make_scale, factors, by_sample, plan.layout, seen, has_entries, weighted)
@@ -86,7 +86,7 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
         gene_blocks, plan, scale, factors = with_replaced(
             gene_blocks, plan, scale, factors, by_sample, *how, settle, call
         )
-        seen = settle(passes.survey(gene_blocks, table.genes))
+        seen = settle(passes.survey(gene_blocks, table.genes), "look at the counts as replaced")
     weights = [question.weights for question in job.questions]
     result = passes.fit(gene_blocks, plan, scale, *how, weights, settle, call)
     if plan.centred:

@@ -101,7 +101,9 @@ def simulate(
         effects.append((samples[covariate], genes["lfc_covariate"]))
     design, weights = (np.stack([pair[i] for pair in effects]).astype(float) for i in (0, 1))
     counts = _counts(genes, samples["size_factor_true"], design.T, weights, seed)
-    return _labelled(counts.rechunk((n_samples, chunks)) if chunks else settled(counts), samples, genes)
+    return _labelled(
+        counts.rechunk((n_samples, chunks)) if chunks else settled(counts, "simulating"), samples, genes
+    )
 
 
 def _check(

@@ -16,6 +16,7 @@ from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, build_design
 from xdelnx.errors import warn
 from xdelnx.messages import closest, fail, listing
+from xdelnx.progress import watched
 from xdelnx.schema import SAMPLE, annotate
 from xdelnx.steps.gathered import AcrossGenes
 from xdelnx.verbs import inputs
@@ -25,8 +26,14 @@ from xdelnx.verbs.inputs import Counts
 INVARIANT = "invariant"  # a method that needs the design
 
 
+@watched
 def size_factors(
-    data: Any, *, method: str = "normed_sum", design: Any = None, counts: str = "counts"
+    data: Any,
+    *,
+    method: str = "normed_sum",
+    design: Any = None,
+    counts: str = "counts",
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Size factors of the samples, scaled to geometric mean 1.
 
@@ -44,6 +51,8 @@ def size_factors(
         For ``"invariant"`` alone: as in `fit`.
     counts
         Name of the variable with the counts.
+    progress
+        As in `fit`.
 
     Returns
     -------
@@ -75,9 +84,10 @@ def size_factors(
             else f"method={method!r} does not look at the design; leave it out, or choose method='invariant'"
         )
     gene_blocks = blocks.gene_blocks(table.array)
-    seen = blocks.called(with_warnings, blocks.settled(passes.survey(gene_blocks, table.genes)))
+    seen = blocks.settled(passes.survey(gene_blocks, table.genes), "first look at the counts")
+    seen = with_warnings(seen)
     first = "normed_sum" if method == INVARIANT else method
-    factors = blocks.settled(factor_passes.size_factors(gene_blocks, seen, first))
+    factors = blocks.settled(factor_passes.size_factors(gene_blocks, seen, first), "size factors")
     factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     if method == INVARIANT:
         factors = _corrected(factors, table, design, gene_blocks, seen)

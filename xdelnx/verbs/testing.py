@@ -13,6 +13,7 @@ from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.designs.contrasts import Contrast, resolve_contrasts
 from xdelnx.designs.design import Design
 from xdelnx.messages import fail, listing
+from xdelnx.progress import watched
 from xdelnx.schema import annotate
 from xdelnx.storage.stores import zarr_safe
 from xdelnx.verbs import inputs
@@ -22,6 +23,7 @@ from xdelnx.verbs.fitted import reopen
 from xdelnx.verbs.labelled import history, test_dataset
 
 
+@watched
 def test(
     data: Any,
     fit: xr.Dataset,
@@ -32,6 +34,7 @@ def test(
     adjust: str | None = None,
     device: str = "auto",
     compute: bool = True,
+    progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Test contrasts of a fit, with its dispersions, size factors and offset.
 
@@ -56,6 +59,8 @@ def test(
     adjust
         As in `fit`; None: as it was there.
     device, compute
+        As in `fit`.
+    progress
         As in `fit`.
 
     Returns
@@ -87,7 +92,7 @@ def test(
     result = fitted_passes.test(
         again.blocks(), plan, again.scale(plan), again.arrays, weights, again.table.genes, threshold
     )
-    result = blocks.settled(result) if compute else result
+    result = blocks.settled(result, "testing") if compute else result
     dataset = test_dataset(result, again.table, questions, again.model, cluster is not None)
     if cluster is None:
         dataset["df2"] = fit["df2"]
