@@ -21,6 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdelnx.algorithms.matrices import as_dense, as_matrix
 from xdelnx.algorithms.weighting import Entries
+from xdelnx.chunks.journal import Journal
 from xdelnx.chunks.watching import watching
 from xdelnx.messages import fail
 from xdelnx.steps.outliers import replace_counts
@@ -66,6 +67,8 @@ class Blocks:
         (sample,) scale for that, lazy or not.
     weights
         Weights of the counts, a Dask array as these, or (sample,); None for none.
+    journal
+        Where passes keep what they make of each block, and look for it first; None for nowhere.
     """
 
     counts: da.Array
@@ -74,12 +77,15 @@ class Blocks:
     replaced: Any = None
     scale: Any = None
     weights: Any = None
+    journal: Journal | None = None
 
     @property
     def kept(self) -> bool:
-        """Whether what one pass makes of a block may wait in memory for the next: not on a cluster."""
+        """Whether what one pass makes of a block may wait in memory for the next: neither on a cluster nor on disk."""
         run = scheduler() or dask.base.get_scheduler()
-        return self.in_memory and run in {None, dask.threaded.get, dask.local.get_sync}
+        return (
+            self.in_memory and self.journal is None and run in {None, dask.threaded.get, dask.local.get_sync}
+        )
 
     @property
     def bounds(self) -> list[slice]:

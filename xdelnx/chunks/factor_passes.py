@@ -18,6 +18,7 @@ from xdelnx.algorithms.scaling import (
     with_warning,
 )
 from xdelnx.algorithms.survey import Survey
+from xdelnx.chunks import tasks
 from xdelnx.chunks.blocks import BLOCK_ENTRIES, Blocks, dense
 from xdelnx.messages import fail
 
@@ -30,7 +31,7 @@ def size_factors(blocks: Blocks, seen: Survey | Delayed, method: str) -> Delayed
         raw = _tmm(blocks.counts, seen)
     else:
         raw = _median(blocks.counts, method)
-    return dask.delayed(scale_to_unit_geometric_mean)(raw)
+    return tasks.once(blocks, "factors", scale_to_unit_geometric_mean, raw)
 
 
 def factors_with_warning(factors: np.ndarray, seen: Survey, samples: np.ndarray) -> np.ndarray:

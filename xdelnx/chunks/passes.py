@@ -22,6 +22,7 @@ from xdelnx.algorithms.survey import Survey, checked, join, look
 from xdelnx.algorithms.tiles import Block, compress
 from xdelnx.algorithms.weighting import Entries, parts
 from xdelnx.algorithms.zeros import SampleScale, sample_scale
+from xdelnx.chunks import tasks
 from xdelnx.chunks.blocks import Blocks, as_it_is
 from xdelnx.progress import stage
 from xdelnx.steps import blockwise as steps
@@ -33,7 +34,7 @@ from xdelnx.steps.outliers import cooks_step, flagged
 
 def survey(blocks: Blocks, genes: np.ndarray) -> Delayed:
     """Look at every count once; raises on what cannot be counts, when computed."""
-    looks = [dask.delayed(look)(*read) for read in blocks.read()]
+    looks = tasks.of_blocks(blocks, "survey", look, blocks.read())
     return dask.delayed(_joined_survey)(looks, genes)
 
 
@@ -134,20 +135,13 @@ def fit(
     """
     scale, firsts, middle = _first_pass(blocks, plan, scale, dispersion, options, settle, call)
     theta = call(_theta, middle)
-    refits = settle(
-        [
-            dask.delayed(_refit_block)(
-                as_it_is(plan),
-                as_it_is(scale),
-                *read,
-                as_it_is(theta),
-                (genes.start, genes.stop),
-                as_it_is(first),
-            )
-            for read, genes, first in zip(blocks.read(after=theta), blocks.bounds, firsts, strict=True)
-        ],
-        "fit, pass 2 of 2",
+    reads, bounds = blocks.read(after=theta), blocks.bounds
+    constants = as_it_is(plan), as_it_is(scale)
+    arguments = (
+        (*constants, *read, as_it_is(theta), (genes.start, genes.stop), as_it_is(first))
+        for read, genes, first in zip(reads, bounds, firsts, strict=True)
     )
+    refits = settle(tasks.of_blocks(blocks, "refit", _refit_block, arguments), "fit, pass 2 of 2")
     result = call(_finish, options, middle, refits, list(contrasts))
     return result if plan.centred is None else call(_with_factors, result, scale)
 
@@ -163,15 +157,11 @@ def _first_pass(
 ) -> tuple[Any, list[Any], Any]:
     """First fit of every gene and the step across genes; scale and start of the second pass, centred if planned so."""
     constants = as_it_is(plan), as_it_is(scale)
-    firsts = settle(
-        [
-            dask.delayed(_fit_block)(
-                *constants, *read, _part(dispersion.given, genes), dispersion.estimate, blocks.kept
-            )
-            for read, genes in zip(blocks.read(after=scale), blocks.bounds, strict=True)
-        ],
-        "fit, pass 1 of 2",
+    arguments = (
+        (*constants, *read, _part(dispersion.given, genes), dispersion.estimate, blocks.kept)
+        for read, genes in zip(blocks.read(after=scale), blocks.bounds, strict=True)
     )
+    firsts = settle(tasks.of_blocks(blocks, "fit", _fit_block, arguments), "fit, pass 1 of 2")
     shared = _global_theta(blocks, constants, firsts, settle, call) if dispersion.shared else None
     middle = call(_across, options, firsts, shared)
     if plan.centred is not None:
@@ -249,8 +239,9 @@ def _fit_block(
 ) -> dict[str, Any]:
     """First pass over a block; ``keep`` what it makes of the counts for the second, as they are in memory anyway."""
     plan, block = replace(plan, mean_scale=scale.mean), scale.block(counts, offset)
-    if keep:
-        block = replace(block, compressed=compress(plan.backend, plan.layout, block))
+    if not keep:
+        return steps.fit_step(plan, block, theta, estimate=estimate)
+    block = replace(block, compressed=compress(plan.backend, plan.layout, block))
     return steps.fit_step(plan, block, theta, estimate=estimate) | {"compressed": block.compressed}
 
 
@@ -263,18 +254,16 @@ def _global_theta(
 ) -> Any:
     """Two more passes: slopes of the summed likelihood on a grid, then between two of its points."""
 
-    def slopes(points: Any, after: Any) -> Any:
-        return settle(
-            [
-                dask.delayed(_global_slopes)(*constants, *read, as_it_is(first), points)
-                for read, first in zip(blocks.read(after=after), firsts, strict=True)
-            ],
-            "overdispersion of all genes",
+    def slopes(name: str, points: Any, after: Any) -> Any:
+        arguments = (
+            (*constants, *read, as_it_is(first), points)
+            for read, first in zip(blocks.read(after=after), firsts, strict=True)
         )
+        return settle(tasks.of_blocks(blocks, name, _global_slopes, arguments), "overdispersion of all genes")
 
-    coarse = slopes(gathered.GLOBAL_GRID, constants[1])
+    coarse = slopes("slopes", gathered.GLOBAL_GRID, constants[1])
     nodes = call(gathered.nodes_for, coarse)
-    return call(gathered.global_theta, nodes, coarse, slopes(nodes, nodes))
+    return call(gathered.global_theta, nodes, coarse, slopes("finer", nodes, nodes))
 
 
 def _global_slopes(
@@ -287,7 +276,7 @@ def _global_slopes(
 ) -> np.ndarray:
     if points is None:
         return np.zeros((0, 0))
-    block = replace(scale.block(counts, offset), compressed=first["compressed"])
+    block = replace(scale.block(counts, offset), compressed=first.get("compressed"))
     return steps.global_score_step(plan, block, first["b"], points)
 
 
@@ -315,7 +304,7 @@ def _refit_block(
     genes: tuple[int, int],
     first: dict[str, Any],
 ) -> steps.Arrays:
-    block = replace(scale.block(counts, offset), compressed=first["compressed"])
+    block = replace(scale.block(counts, offset), compressed=first.get("compressed"))
     at = theta[slice(*genes)]
     result = steps.refit_step(plan, block, at, first)
     if plan.adjusted:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdelnx.chunks import journal
 from xdelnx.designs.contrasts import resolve_contrasts
 from xdelnx.designs.design import build_design
 from xdelnx.errors import warn
@@ -62,7 +63,9 @@ def fit_by_group(
         part = table.dataset.isel({SAMPLE: rows})
         of_group = _weights_of(weights, table, rows)
         notes[name] = _why_not(part, design, reference, contrasts, of_group, counts, options)
-        if not notes[name]:
+        if notes[name]:
+            continue
+        with journal.part(f"group{i}"):
             results[name] = fit(
                 part,
                 design,

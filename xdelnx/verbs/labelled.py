@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xdelnx.chunks import blocks
+from xdelnx.chunks.journal import in_force
 from xdelnx.chunks.passes import Dispersion
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, design_to_attrs
@@ -176,6 +178,19 @@ def contrasts_asked(contrasts: Any) -> Any:
 
 def history(verb: str, before: xr.Dataset | None = None) -> str:
     """CF history: one line a step, the oldest first."""
-    line = f"{datetime.now(UTC).isoformat(timespec='seconds')} xdelnx.{verb}"
+    line = f"{_begun()} xdelnx.{verb}"
     earlier = "" if before is None else before.attrs.get("history", "")
     return f"{earlier}\n{line}".strip()
+
+
+def _begun() -> str:
+    """When this was begun: as the journal of a job has it, or now (SOURCE_DATE_EPOCH, where that is set)."""
+    journal = in_force()
+    return now() if journal is None else journal.begun
+
+
+def now() -> str:
+    """Time, ISO 8601; that of SOURCE_DATE_EPOCH, where it is set, so that two runs can be equal to the last byte."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
+from xdelnx.chunks.journal import Journal, in_force
 from xdelnx.chunks.outlier_passes import with_replaced
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.steps.blockwise import FitPlan
@@ -72,7 +73,10 @@ class Done:
 def run(job: Job, *, replacing: bool, compute: bool) -> Done:
     """Run all passes, or build their graph; ``replacing`` outliers takes a fit before."""
     table, plan, (by_sample, by_entry) = job.table, job.plan, job.offset
+    journal = _begun() if compute else None
     gene_blocks = blocks.gene_blocks(table.array, by_entry, job.weights)
+    if journal is not None:
+        gene_blocks = replace(gene_blocks, journal=journal.part("before") if replacing else journal)
     settle = blocks.settled if compute else blocks.left_lazy
     call = blocks.called if compute else blocks.lazily
     seen = call(with_warnings, settle(passes.survey(gene_blocks, table.genes), "first look at the counts"))
@@ -86,6 +90,7 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
         gene_blocks, plan, scale, factors = with_replaced(
             gene_blocks, plan, scale, factors, by_sample, *how, settle, call
         )
+        gene_blocks = replace(gene_blocks, journal=journal)
         seen = settle(passes.survey(gene_blocks, table.genes), "look at the counts as replaced")
     weights = [question.weights for question in job.questions]
     result = passes.fit(gene_blocks, plan, scale, *how, weights, settle, call)
@@ -94,3 +99,11 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
     elif job.dispersion.estimate and plan.penalty is None:  # otherwise errors are not what the counts say
         result = call(warned_of_imbalance, result, job.questions, job.size_factors)
     return Done(result, factors, call(factor_passes.library_size, seen), gene_blocks.replaced)
+
+
+def _begun() -> Journal | None:
+    """Journal to keep, if there is one, now that the job is known to make sense."""
+    journal = in_force()
+    if journal is not None:
+        journal.begin()
+    return journal
