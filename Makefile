@@ -1,6 +1,7 @@
 # make demo    the main job, end to end, on simulated counts; results under demo-output/
 # make test    everything a change must pass: ruff, mypy, codespell, pytest with doctests
 # make stress  what tests do in short in full: jobs killed and resumed, hostile input; many minutes, prints figures
+# make study   error rates of xdelnx and its peers on data whose truth is known; hours, goes on where it stopped
 # make lint    the checks without the tests;  make format  writes what ruff would
 # make clean   removes .venv, demo-output and caches
 #
@@ -11,7 +12,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 SOURCES := xdelnx tests examples tools $(wildcard validation benchmarks)
 
-.PHONY: help demo test stress lint format clean python
+FORM ?= full
+
+.PHONY: help demo test stress study lint format clean python
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -26,6 +29,10 @@ test: lint
 stress: python
 	@$(PYTHON) tools/environment.py dev
 	$(BIN)/python -m pytest -m stress -s
+
+study: python
+	@$(PYTHON) tools/environment.py dev
+	$(BIN)/python -m validation.study --form $(FORM)
 
 lint: python
 	@$(PYTHON) tools/environment.py dev
@@ -43,5 +50,5 @@ python:
 	@test -n "$(PYTHON)" || { echo "xdelnx needs python3 3.11 or newer, found none: make demo PYTHON=..." >&2; exit 1; }
 
 clean:
-	rm -rf .venv demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv demo-output study-output .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find xdelnx tests examples tools -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,99 @@
+"""Tables and pictures of the study's results."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import xdelnx as xd
+from validation.study.grid import GRID
+
+NOMINAL = {"fdr": (0.0, 0.05), "null below 0.05": (0.045, 0.055), "coverage": (0.93, 0.97)}
+MEASURES = {
+    "fdr": "False discovery rate at a nominal 5 %",
+    "power": "Power at a false discovery rate of 5 %: the fraction of the changed genes that are found",
+    "null below 0.05": "Fraction of the p-values of unchanged genes below 0.05",
+    "null below 0.001": "Fraction of the p-values of unchanged genes below 0.001, in thousandths",
+    "coverage": "Coverage of 95 % intervals",
+    "error": "Root mean square error of log2 fold changes",
+    "error shrunken": "Root mean square error of shrunken log2 fold changes",
+    "false signs": "Fraction of wrong signs among genes with an s-value below 0.05",
+    "seconds": "Seconds a data set (shared machine)",
+}
+SCALE = {"null below 0.001": 1000.0}
+
+
+def summaries(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Mean and Monte Carlo error of every measure, by cell and method."""
+    table = pd.DataFrame(rows).drop(columns="seed")
+    groups = table.groupby(["cell", "method"])
+    mean, error, n = groups.mean(), groups.sem(), groups.count()
+    return pd.concat({"mean": mean, "error": error, "n": n}, axis=1).swaplevel(axis=1)
+
+
+def bars(table: pd.DataFrame, method: str = "xdelnx") -> Iterator[tuple[str, str, float, float, bool]]:
+    """Bars of a method: cell, measure, its mean and error, and whether it is within two errors of what it promises."""
+    calibrated = {cell.name for cell in GRID if cell.calibrated and not cell.composition}
+    for (cell, name), row in table.iterrows():
+        if name != method or cell not in calibrated:
+            continue
+        for measure, (low, high) in NOMINAL.items():
+            mean, error = row[(measure, "mean")], row[(measure, "error")]
+            if np.isfinite(mean) and not (measure == "fdr" and "no signal" in cell):
+                slack = 2.0 * (0.0 if np.isnan(error) else error)
+                yield cell, measure, mean, error, low - slack <= mean <= high + slack
+
+
+def _cell(row: pd.Series, measure: str) -> str:
+    scale = SCALE.get(measure, 1.0)
+    mean, error = scale * row[(measure, "mean")], scale * row[(measure, "error")]
+    if not np.isfinite(mean):
+        return ""
+    return f"{mean:.3f}" if np.isnan(error) else f"{mean:.3f} ({error:.3f})"
+
+
+def lines(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> Iterator[str]:
+    """Page of all tables: the mean of each measure, its Monte Carlo error in brackets."""
+    table = summaries(rows)
+    order = [cell.name for cell in GRID if cell.name in table.index.get_level_values("cell")]
+    methods = sorted(
+        table.index.get_level_values("method").unique(),
+        key=lambda name: (not name.startswith("xdelnx"), name),
+    )
+    sets = int(pd.DataFrame(rows).groupby(["cell", "method"]).size().median())
+    yield f"# Calibration, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}, xdelnx {xd.__version__}"
+    yield ""
+    yield f"{len(order)} kinds of data, {sets} data sets each; means, and in brackets their Monte Carlo errors."
+    yield from (f"Not run: {peer}, {reason}." for peer, reason in missing.items())
+    yield ""
+    yield "## What the default promises"
+    yield ""
+    yield "Two groups of five and more, counts that are negative binomial, no shift of composition."
+    yield ""
+    yield "| data | measure | seen | |\n|---|---|---:|---|"
+    for cell, measure, mean, error, kept in bars(table):
+        yield f"| {cell} | {measure} | {mean:.3f} ({error:.3f}) | {'kept' if kept else 'missed'} |"
+    for measure, title in MEASURES.items():
+        yield from [
+            "",
+            f"## {title}",
+            "",
+            f"| data | {' | '.join(methods)} |",
+            "|---" * (len(methods) + 1) + "|",
+        ]
+        for cell in order:
+            cells = [
+                _cell(table.loc[(cell, m)], measure) if (cell, m) in table.index else "" for m in methods
+            ]
+            if any(cells):
+                yield f"| {cell} | {' | '.join(cells)} |"
+
+
+def write(rows: Sequence[dict[str, Any]], folder: Path, missing: dict[str, str]) -> None:
+    """Write the page beside the results."""
+    (folder / "study.md").write_text("\n".join(lines(rows, missing)) + "\n", encoding="utf-8")

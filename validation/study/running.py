@@ -1,0 +1,118 @@
+"""Run the study: every data set and method once, each result on disk as soon as it is there."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+
+from validation.study import peers
+from validation.study.drawing import draw
+from validation.study.grid import Cell
+from validation.study.measures import measured
+from validation.study.methods import METHODS
+
+Row = dict[str, Any]
+OURS = "xdelnx"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some data sets of a cell, by all methods of xdelnx (``peer`` is `OURS`) or by one peer."""
+
+    cell: Cell
+    seeds: tuple[int, ...]
+    peer: str
+    real: Path | None
+    environments: Path | None
+
+
+def tasks(
+    cells: Sequence[Cell], sets: int, names: Sequence[str], done: set[tuple[str, int, str]], **where: Any
+) -> Iterator[Task]:
+    """What is still to be done; the data sets that xdelnx has done already are not drawn again for it."""
+    for cell in cells:
+        if cell.model == "real" and where["real"] is None:
+            continue
+        ours = [name for name, method in METHODS.items() if method.where(cell)]
+        for seed in range(sets):
+            if any((cell.name, seed, name) not in done for name in ours):
+                yield Task(cell, (seed,), OURS, **where)
+        for peer in names:
+            left = tuple(seed for seed in range(sets) if (cell.name, seed, peer) not in done)
+            if left and peers.takes_part(peer, cell):
+                yield Task(cell, left, peer, **where)
+
+
+def rows(task: Task) -> list[Row]:
+    """Measures of every data set and method of a task."""
+    sets = [draw(task.cell, seed, task.real) for seed in task.seeds]
+    found = []
+    if task.peer == OURS:
+        with dask.config.set(scheduler="synchronous"):
+            for seed, drawn in zip(task.seeds, sets, strict=True):
+                for name, method in METHODS.items():
+                    if method.where(task.cell):
+                        found.append(_row(task.cell, seed, name, measured(name, drawn, method.run(drawn))))
+        return found
+    outcomes = peers.outcomes(task.peer, sets, task.environments)
+    for seed, drawn, outcome in zip(task.seeds, sets, outcomes, strict=True):
+        numbers = {} if outcome is None else measured(task.peer, drawn, outcome)
+        found.append(_row(task.cell, seed, task.peer, numbers))
+    return found
+
+
+def _row(cell: Cell, seed: int, method: str, numbers: dict[str, float]) -> Row:
+    return {"cell": cell.name, "seed": seed, "method": method, **numbers}
+
+
+def read(path: Path) -> list[Row]:
+    """Results so far; a last line that was cut off is left out."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def run(todo: Sequence[Task], path: Path, workers: int | None = None) -> None:
+    """Do the tasks on all cores, and add their rows to the file."""
+    context = multiprocessing.get_context("spawn")
+    start, seconds = time.monotonic(), 0.0
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool, path.open("a") as out:
+        for number, future in enumerate(as_completed([pool.submit(rows, task) for task in todo]), 1):
+            out.writelines(json.dumps(row, default=_plain) + "\n" for row in future.result())
+            out.flush()
+            seconds = time.monotonic() - start
+            left = seconds / number * (len(todo) - number)
+            say(f"{number:,} of {len(todo):,} tasks, {seconds / 60:.1f} min, about {left / 60:.0f} min left")
+    say(f"\ndone in {seconds / 60:.1f} min\n", end="")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def say(text: str, end: str = "") -> None:
+    """Progress: over itself on a terminal, a line each in a log."""
+    print(
+        f"\r{text}" if sys.stderr.isatty() else text.strip(),
+        end=end if sys.stderr.isatty() else "\n",
+        file=sys.stderr,
+        flush=True,
+    )
