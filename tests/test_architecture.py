@@ -105,6 +105,7 @@ FLOORS = {
     # counts in, results out
     "storage": 0,
     "storage.delimited": 50,
+    "storage.untrusted": 49,
     "storage.stores": 50,
     "storage.io": 51,
     # on Datasets

@@ -1094,7 +1094,7 @@ def test_refused_by_the_stores(tmp_path, monkeypatch):
         (
             lambda: open_counts("notes.txt"),
             ValueError,
-            "notes.txt is not a Zarr store; open_counts reads what",
+            "notes.txt is not a Zarr store that can be read; open_counts reads what",
         ),
         (
             lambda: open_counts("cells.h5ad"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from xdelnx.messages import fail, listing
+from xdelnx.messages import fail, listing, shown
 from xdelnx.schema import GENE, SAMPLE
 
 if TYPE_CHECKING:
@@ -32,6 +34,26 @@ def check_dims(array: xr.DataArray, name: str) -> None:
         advice = f"{listing(missing)} is missing; select with a list, as .isel(gene=[0]), to keep a dimension"
     found = ", ".join(map(repr, array.dims))
     fail(f"{name!r} needs the dimensions {SAMPLE!r} and {GENE!r} and has ({found}); {advice}")
+
+
+def json_object(attributes: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    """Read the JSON object that an attribute of a fit holds.
+
+    Raises
+    ------
+    ValueError
+        It holds something else, as when a store was edited.
+    """
+    text = attributes.get(name, "{}")
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        fail(
+            f"the attribute {name!r} of the fit is damaged: it is to be a JSON object, and holds {shown(text)}"
+        )
+    return value
 
 
 def check_names(index: pd.Index, dim: str) -> None:

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 
 def listing(entries: Iterable[object], limit: int = 20) -> str:
-    """Join entries with commas, cut after `limit` of them."""
-    texts = [str(entry) for entry in entries]
+    """Join entries with commas, cut after `limit` of them; each is cut where it is very long."""
+    texts = [cut(str(entry)) for entry in entries]
     more = f", ... ({len(texts)} in all)" if len(texts) > limit else ""
     return (", ".join(texts[:limit]) or "none") + more
 
@@ -29,9 +29,14 @@ def shown(value: object) -> str:
     return textwrap.shorten(repr(value), 80, placeholder=" ...")
 
 
+def cut(text: str, limit: int = 200) -> str:
+    """Cut a text where it is very long."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def brief(text: str, limit: int = 200) -> str:
     """Quote a text a user wrote, cut where it is very long."""
-    return repr(text if len(text) <= limit else f"{text[:limit]}...")
+    return repr(cut(text, limit))
 
 
 def closest(name: str, allowed: Iterable[object], what: str) -> str:
@@ -42,7 +47,7 @@ def closest(name: str, allowed: Iterable[object], what: str) -> str:
     """
     texts = [str(entry) for entry in allowed]
     folded = {text.casefold(): text for text in texts}
-    near = [folded[hit] for hit in difflib.get_close_matches(name.casefold(), folded, n=3)]
+    near = [folded[hit] for hit in difflib.get_close_matches(cut(name.casefold()), folded, n=3)]
     guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{guess}{what}: {listing(texts)}"
 

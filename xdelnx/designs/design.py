@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from xdelnx.checks import names_in
-from xdelnx.messages import counted, fail, listing
+from xdelnx.checks import json_object, names_in
+from xdelnx.messages import counted, fail, listing, shown
 from xdelnx.schema import COEFFICIENT, SAMPLE
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # A column whose distance to the span of those before it is below this share of its length depends on them.
 # Far above rounding (1e-16 times the conditioning of real designs), far below any measured covariate.
 RANK_TOLERANCE = 1e-10
+ROUNDING = 1e-8  # share of the largest weight of a combination below which one is nothing but rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,10 +261,9 @@ def dependencies(matrix: np.ndarray, names: tuple[str, ...]) -> list[str]:
     names
         Name of each column.
     """
-    length = np.linalg.norm(matrix, axis=0)
-    length[length == 0] = 1.0
+    unit, length = of_unit_length(matrix)
     # R has the same dependencies as the matrix, on as many rows as there are columns
-    triangle: np.ndarray = np.asarray(np.linalg.qr(matrix / length, mode="r"))
+    triangle: np.ndarray = np.asarray(np.linalg.qr(unit, mode="r"))
     basis = np.empty((len(triangle), 0))
     kept: list[int] = []
     found = []
@@ -274,15 +274,28 @@ def dependencies(matrix: np.ndarray, names: tuple[str, ...]) -> list[str]:
         if size > RANK_TOLERANCE:
             basis, kept = np.column_stack([basis, rest / size]), [*kept, j]
             continue
-        weights = np.linalg.lstsq(triangle[:, kept], column, rcond=None)[0] * length[j] / length[kept]
-        combination = write_combination(weights, [names[k] for k in kept])
+        share = np.linalg.lstsq(triangle[:, kept], column, rcond=None)[0]
+        share[np.abs(share) <= ROUNDING * np.abs(share).max(initial=0.0)] = 0.0
+        weights = share * (length[j] / length[kept])
+        combination = write_combination(weights, [names[k] for k in kept], rounding=0.0)
         found.append(f"{names[j]} = {combination or '0 in every sample'}")
     return found
 
 
-def write_combination(weights: np.ndarray, names: list[str] | tuple[str, ...]) -> str:
+def of_unit_length(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns scaled to length 1 (those of zeros stay), and their lengths; squares neither over- nor underflow."""
+    peak = np.max(np.abs(matrix), axis=0, initial=0.0)
+    peak[peak == 0.0] = 1.0
+    length = np.linalg.norm(matrix / peak, axis=0)
+    length[length == 0.0] = 1.0
+    return matrix / peak / length, peak * length
+
+
+def write_combination(
+    weights: np.ndarray, names: list[str] | tuple[str, ...], rounding: float = ROUNDING
+) -> str:
     """Write a linear combination as an expression over names; empty if all weights vanish."""
-    smallest = 1e-8 * np.abs(weights).max(initial=0.0)
+    smallest = rounding * np.abs(weights).max(initial=0.0)
     parts = []
     for weight, name in zip(weights.tolist(), names, strict=True):
         if abs(weight) > smallest:
@@ -314,11 +327,16 @@ def design_from_result(fit: xr.Dataset) -> Design:
         fail(f"this is not the result of `fit`: it has no variable 'design'; its variables: {variables}")
     matrix = fit["design"].transpose(SAMPLE, COEFFICIENT)
     names = tuple(map(str, fit[COEFFICIENT].values.tolist()))
-    terms = json.loads(fit.attrs.get("design_terms", "{}")) or {name: [i] for i, name in enumerate(names)}
-    return Design(
-        np.asarray(matrix.values, dtype=float),
-        names,
-        fit.attrs.get("design_formula") or None,
-        {term: tuple(columns) for term, columns in terms.items()},
-        json.loads(fit.attrs.get("design_reference", "{}")),
-    )
+    terms = json_object(fit.attrs, "design_terms") or {name: [i] for i, name in enumerate(names)}
+    formula, reference = fit.attrs.get("design_formula") or None, json_object(fit.attrs, "design_reference")
+    if not isinstance(formula, str | None):
+        fail(f"the attribute 'design_formula' of the fit is damaged: it holds {shown(formula)}")
+    if not all(_are_columns(columns, len(names)) for columns in terms.values()):
+        fail(f"the attribute 'design_terms' of the fit is damaged: the design has {len(names)} columns")
+    terms = {term: tuple(columns) for term, columns in terms.items()}
+    return Design(np.asarray(matrix.values, dtype=float), names, formula, terms, reference)
+
+
+def _are_columns(columns: Any, number: int) -> bool:
+    """Whether these are positions of columns, as a term of a design has them."""
+    return isinstance(columns, list) and all(type(i) is int and 0 <= i < number for i in columns)

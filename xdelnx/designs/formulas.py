@@ -3,7 +3,8 @@
 Formulaic evaluates the functions of a formula as Python, and does so partly while it parses.
 Formulas come from configuration files and command lines, so each is read here first, as tokens
 that nothing has evaluated yet, and only columns, arithmetic and the transforms listed in
-`FUNCTIONS` and `CODINGS` are let through.
+`FUNCTIONS` and `CODINGS` are let through. That holds for the formula in a stored fit as well, which `test`
+and `predict` evaluate again.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ NO_COLUMNS = "there are none: add them as variables along 'sample', e.g. ds['con
 MAX_TERMS = 10_000
 MAX_POWER = 10
 MAX_SPLINE = 100
+INTERCEPT = ("1", "Intercept")  # what formulaic takes for it, in backticks too
+NOT_SIGNS = re.compile(r"[^-+~]")
 MAX_LENGTH = 10_000
 
 
@@ -62,35 +65,57 @@ def read(formula: str, columns: Iterable[object]) -> Uses:
     _check_sides(formula)
     if len(formula) > MAX_LENGTH:
         _too_long(formula)
+    for nothing in ("``", "{}"):  # formulaic passes over these
+        if nothing in formula:
+            _refuse(formula, nothing, "name a column there; one whose name is empty needs another")
     uses = Uses()
     names = [str(column) for column in columns]
-    for token in _guarded(formula, _tokens):
+    tokens = _guarded(formula, _tokens)
+    for token in tokens:
         kind, text = token.kind.value, token.token
+        if kind == "name" and text in INTERCEPT:
+            _refuse(formula, f"`{text}`", "the intercept has that name; rename the column")
         if kind == "name":
             uses.plain.add(_column(text, names, formula))
         elif kind == "python":
             _Expression(text, names, formula).check(uses)
         elif text in {".", "|", "[", "]"}:
             _refuse(formula, text, "name each column, joined by + * : / or in parentheses")
+    _check_numbers(formula, tokens)
     if _guarded(formula, _count_terms) > MAX_TERMS:
-        fail(f"the formula {formula!r} expands into more than {MAX_TERMS} terms; use fewer interactions")
+        fail(f"the formula {brief(formula)} expands into more than {MAX_TERMS} terms; use fewer interactions")
     return uses
+
+
+def _check_numbers(formula: str, tokens: Sequence[Any]) -> None:
+    """Numbers stand alone, 0 or 1 for the intercept, or are small powers: formulaic repeats its work for each one."""
+    texts = ["", *(str(token.token) for token in tokens), ""]
+    for before, token, after in zip(texts[:-2], tokens, texts[2:], strict=True):
+        text = str(token.token)
+        if token.kind.value != "value" or text[0] in "\"'":
+            continue
+        if before.lstrip("+-~") in {"**", "^"}:
+            if text.isdigit() and int(text[:9]) > MAX_POWER:
+                _refuse(formula, f"{before}{text}", f"powers go up to {MAX_POWER}")
+        elif text not in {"0", "1"} or NOT_SIGNS.search(before.strip("()") + after.strip("()")):
+            advice = "a number alone is 0 or 1, for the intercept; write I(2 * column) to multiply"
+            _refuse(formula, text, advice)
 
 
 def _check_sides(formula: str) -> None:
     left, tilde, right = formula.partition("~")
     if not tilde:
         fail(
-            f"{formula!r} is not a formula: it has no '~'. Write {'~ ' + (formula.strip() or 'condition')!r}"
+            f"{brief(formula)} is not a formula: it has no '~'. Write {'~ ' + (formula.strip() or 'condition')!r}"
         )
     if left.strip():
         fail(
-            f"the formula {formula!r} has {left.strip()!r} on its left side. The counts are the response "
+            f"the formula {brief(formula)} has {left.strip()!r} on its left side. The counts are the response "
             f"already: write {'~ ' + right.strip()!r}"
         )
     if not right.strip():
         advice = "Write '~ 1' for an intercept alone, or name columns: '~ condition'"
-        fail(f"the formula {formula!r} is empty. {advice}")
+        fail(f"the formula {brief(formula)} is empty. {advice}")
 
 
 def _guarded(formula: str, step: Callable[[str], Any]) -> Any:
@@ -159,13 +184,15 @@ def _column(name: str, columns: Sequence[str], formula: str) -> str:
         # a name with spaces or signs has to be quoted, so it is shown as it should be written
         quoted = (entry if re.fullmatch(r"[\w.]+", entry) else f"`{entry}`" for entry in columns)
         hint = closest(name, quoted, "columns of the samples") if columns else NO_COLUMNS
-        msg = f"the formula {formula!r} names {name!r}, which is not a column of the samples; {hint}"
+        msg = (
+            f"the formula {brief(formula)} names {brief(name)}, which is not a column of the samples; {hint}"
+        )
         raise AbsentColumnError(msg, name)
     return name
 
 
 def _refuse(formula: str, part: str, advice: str) -> None:
-    fail(f"the formula {brief(formula)} cannot be used: {part!r} is not allowed; {advice}")
+    fail(f"the formula {brief(formula)} cannot be used: {brief(part)} is not allowed; {advice}")
 
 
 class _Expression:
@@ -235,25 +262,26 @@ class _Expression:
                 self._refuse(node, self._allowed())
 
     def _call(self, call: ast.Call) -> None:
-        if _dotted(call.func) not in FUNCTIONS or not call.args:
+        name = _dotted(call.func)
+        if name not in FUNCTIONS or not call.args:
             self._refuse(call, self._allowed())
         self._numeric(call.args[0])
+        if len(call.args) + len(call.keywords) > 1 and name.removeprefix("np.") in (*ELEMENTWISE, "I"):
+            self._refuse(call, f"{name}() takes one argument")  # NumPy would take out=, where=, ...
         for keyword in call.keywords:
             if keyword.arg is None or keyword.arg.startswith("_"):
                 self._refuse(call, self._allowed())
         for value in [*call.args[1:], *(keyword.value for keyword in call.keywords)]:
             if not _is_literal(value):
-                self._refuse(value, f"the settings of {_dotted(call.func)}() are numbers or text")
-            if (
-                isinstance(value, ast.Constant)
-                and isinstance(value.value, int)
-                and _dotted(call.func) in SMOOTH
-            ):
-                self._spline_size(call, value.value)
+                self._refuse(value, f"the settings of {name}() are numbers or text")
+            if name in SMOOTH:
+                self._spline_size(call, ast.literal_eval(value))
 
-    def _spline_size(self, call: ast.Call, value: int) -> None:
-        if value > MAX_SPLINE:
+    def _spline_size(self, call: ast.Call, value: Any) -> None:
+        if isinstance(value, int) and value > MAX_SPLINE:
             self._refuse(call, f"whole numbers up to {MAX_SPLINE} go to a spline (write a bound as 200.0)")
+        if isinstance(value, list | tuple | set | dict) and len(value) > MAX_SPLINE:
+            self._refuse(call, f"up to {MAX_SPLINE} knots go to a spline")
 
     def _allowed(self) -> str:
         return "a formula may use columns, numbers, + - * / **, C() and the functions " + ", ".join(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xdelnx.designs.formulas import Uses, plain, read
-from xdelnx.messages import closest, fail, listing
+from xdelnx.messages import brief, closest, fail, listing
 
 if TYPE_CHECKING:
     from formulaic import ModelMatrix
@@ -100,7 +100,7 @@ def rows_of(
     new = new.rename(columns=str)
     absent = [name for name in model.frame if name not in new]
     if absent:
-        fail(f"newdata lacks the column {listing(map(repr, absent))} of the formula {formula!r}")
+        fail(f"newdata lacks the column {listing(map(repr, absent))} of the formula {brief(formula)}")
     columns = {
         name: _as_fitted(new[name], str(name), column, model.uses) for name, column in model.frame.items()
     }
@@ -108,7 +108,7 @@ def rows_of(
     with np.errstate(all="ignore"):
         matrix = model.matrix.model_spec.get_model_matrix(frame, context=FUNCTIONS)
     rows = np.asarray(matrix, dtype=float)
-    _check_finite(rows.sum(axis=1), f"the formula {formula!r}", new.index)
+    _check_finite(rows.sum(axis=1), f"the formula {brief(formula)}", new.index)
     return rows
 
 
@@ -220,7 +220,7 @@ def _check_reference(formula: str, samples: pd.DataFrame, uses: Uses, reference:
         if name not in uses.columns:
             where = "is not used by" if name in samples.columns else "is not a column of the samples, nor in"
             hint = closest(str(name), factors, "factors of the formula")
-            fail(f"reference={dict(reference)!r}: {name!r} {where} the formula {formula!r}; {hint}")
+            fail(f"reference={dict(reference)!r}: {name!r} {where} the formula {brief(formula)}; {hint}")
         if name not in factors:
             fail(
                 f"reference={dict(reference)!r}: column {name!r} holds numbers and so has no levels; "
@@ -246,13 +246,13 @@ def _check_width(formula: str, frame: pd.DataFrame, uses: Uses) -> None:
     for name, column in frame.items():
         if isinstance(column.dtype, pd.CategoricalDtype) and len(column.cat.categories) >= len(frame) > 1:
             fail(
-                f"the formula {formula!r} leaves no residual degrees of freedom: each of the {len(frame)} "
+                f"the formula {brief(formula)} leaves no residual degrees of freedom: each of the {len(frame)} "
                 f"samples has its own level of {name!r}; leave {name!r} out"
             )
     width = sum(_least_columns(term, frame, uses) for term in _formula(formula))
     if width >= len(frame) > 1:
         fail(
-            f"the formula {formula!r} leaves no residual degrees of freedom: it asks for at least {width} "
+            f"the formula {brief(formula)} leaves no residual degrees of freedom: it asks for at least {width} "
             f"coefficients from {len(frame)} samples; use fewer terms or interactions"
         )
 
@@ -272,7 +272,7 @@ def _formula(formula: str) -> Any:
     try:
         return Formula(formula)
     except FormulaicError as error:
-        fail(f"cannot read the formula {formula!r}: {plain(error)}")
+        fail(f"cannot read the formula {brief(formula)}: {plain(error)}")
 
 
 def _materialise(formula: str, frame: pd.DataFrame) -> ModelMatrix:
@@ -286,20 +286,20 @@ def _materialise(formula: str, frame: pd.DataFrame) -> ModelMatrix:
             )
     except (FormulaicError, ValueError, TypeError, KeyError, IndexError, np.linalg.LinAlgError) as error:
         hint = "(levels of a factor are text: base='2')"
-        msg = f"cannot evaluate the formula {formula!r}: {plain(error)} {hint}"
+        msg = f"cannot evaluate the formula {brief(formula)}: {plain(error)} {hint}"
         raise ValueError(msg) from error
 
 
 def _check_values(formula: str, model: Model, labels: pd.Index) -> None:
     for name in model.matrix.columns:
         _check_finite(
-            np.asarray(model.matrix[name], dtype=float), f"{name!r} of the formula {formula!r}", labels
+            np.asarray(model.matrix[name], dtype=float), f"{name!r} of the formula {brief(formula)}", labels
         )
     for term, columns in model.terms.items():
         if not columns:
             single = _single_levels(model.frame)
             fail(
-                f"the term {term!r} of the formula {formula!r} has nothing to compare: {single}. Leave it "
+                f"the term {term!r} of the formula {brief(formula)} has nothing to compare: {single}. Leave it "
                 f"out, or include samples of other levels"
             )
 

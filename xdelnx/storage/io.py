@@ -26,6 +26,7 @@ from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.storage.delimited import MISSING, MISSING_COUNTS, TABLES, read_table, table_suffix
 from xdelnx.storage.stores import check_output, gene_chunk, open_counts, open_result, write_store, zarr_safe
+from xdelnx.storage.untrusted import open_group
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -92,6 +93,7 @@ def _from_anndata_path(path: Path, layer: str | None) -> xr.Dataset:
         msg = "reading AnnData files needs the package anndata: pip install 'xdelnx[anndata]'"
         raise ImportError(msg) from error
     if path.is_dir():
+        open_group(path, "from_anndata reads what AnnData.write_zarr wrote")
         return anndata_counts(anndata.read_zarr(path), layer)
     adata = anndata.read_h5ad(path, backed="r")
     try:

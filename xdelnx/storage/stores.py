@@ -26,6 +26,7 @@ from xdelnx.checks import check_dims
 from xdelnx.chunks.blocks import settled
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
+from xdelnx.storage.untrusted import open_group
 
 CHUNK_BYTES = 16_000_000
 """Uncompressed size of a chunk at most: small enough to decode quickly, large enough for any disk."""
@@ -112,19 +113,13 @@ def _open(store: Any) -> xr.Dataset:
 
 def _consolidated(store: Any) -> bool:
     """Whether the store has consolidated metadata; raises if it is no store of ours."""
-    import zarr
-
     path = Path(store) if is_local(store) else None
     if path is not None and not path.exists():
         msg = f"there is nothing at {path}"
         raise FileNotFoundError(msg)
     if path is not None and path.is_file() and path.suffix in {".h5ad", ".h5", ".hdf5"}:
         fail(_not_counts(path, "an AnnData file"))
-    try:
-        group = zarr.open_group(store, mode="r")
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError) as error:
-        msg = f"{store} is not a Zarr store; open_counts reads what `xdelnx convert` or Dataset.to_zarr wrote"
-        raise ValueError(msg) from error
+    group = open_group(store, "open_counts reads what `xdelnx convert` or Dataset.to_zarr wrote")
     if group.attrs.get("encoding-type") == "anndata":
         fail(_not_counts(store, "an AnnData store"))
     return group.metadata.consolidated_metadata is not None

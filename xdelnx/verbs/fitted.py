@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,16 +15,26 @@ from xdelnx.algorithms.centring import Directions
 from xdelnx.algorithms.penalties import make_penalty
 from xdelnx.algorithms.sandwich import Clusters
 from xdelnx.algorithms.subsampling import draw
+from xdelnx.checks import json_object
 from xdelnx.chunks import blocks, passes
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, design_from_result
-from xdelnx.messages import counted, fail, listing
+from xdelnx.messages import counted, fail, listing, shown
 from xdelnx.schema import GENE, SAMPLE, VARIABLES
 from xdelnx.steps.blockwise import FitPlan, constrained, direction
 from xdelnx.verbs import inputs
 from xdelnx.verbs.inputs import GIVEN, Counts
 from xdelnx.verbs.ridge_given import ridge_of
 
+# Options of a fit that more passes look at, and what each may be: a store can have been edited.
+REMEMBERED: dict[str, Any] = {
+    "counts": str,
+    **dict.fromkeys(("shrinkage", "cox_reid"), bool),
+    **dict.fromkeys(("offset", "weights", "cooks", "adjust"), str | None),
+    "ridge": int | float | list,
+    "ridge_target": list | None,
+    "cluster": str | list | None,
+}
 GENE_ARRAYS = ("theta", "beta", "deviance", "ql_dispersion_shrunken", "status", "df2")  # or numbers
 
 
@@ -200,14 +209,17 @@ def options_of(fit: xr.Dataset) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the attribute is gone.
+        If the attribute is gone, or is not what a fit writes.
     """
-    options = fit.attrs.get("options")
-    if not isinstance(options, str):
+    if "options" not in fit.attrs:
         fail(
             "the fit has lost its attribute 'options', as in arithmetic on Datasets; pass it as xdelnx.fit returned it"
         )
-    return json.loads(options)
+    options = json_object(fit.attrs, "options")
+    for name, kinds in REMEMBERED.items():
+        if not isinstance(options.get(name), kinds):
+            fail(f"the attribute 'options' of the fit is damaged: {name!r} is {shown(options.get(name))}")
+    return options
 
 
 def _check_fit(fit: Any) -> None:
@@ -236,6 +248,9 @@ def _check_whole(fit: xr.Dataset, options: dict[str, Any]) -> None:
         )
     if missing:
         fail(f"the Dataset is not a whole fit, it lacks {listing(missing)}; pass what xdelnx.fit returned")
+    words = [name for name in needed if fit[name].dtype.kind not in "biuf"]
+    if words:
+        fail(f"the fit is damaged: {listing(words)} does not hold numbers; pass what xdelnx.fit returned")
 
 
 def _check_same(table: Counts, fit: xr.Dataset) -> None:

@@ -114,6 +114,9 @@ def top_table(
     if n is not None and n < 0:
         fail(f"n is a number of rows, 0 or more; received {n!r}")
     tests = one_contrast(result, contrast)
+    missing = [name for name in COLUMNS if name not in tests]
+    if missing:
+        fail(f"the result lacks {listing(missing)}; pass what xdelnx.fit or xdelnx.test returned")
     columns = {"feature": tests[GENE].values.astype(object)}
     columns |= {name: tests[name].values for name in COLUMNS}
     # p-values of very strong effects underflow to the same 0: the statistic still ranks those

@@ -83,6 +83,7 @@ def test(
     threshold = inputs.as_amount(lfc_threshold, "lfc_threshold") * np.log(2.0)
     adjust = None if adjust is None else check_method(adjust)
     again = reopen(data, fit)
+    adjust = adjust or check_method(again.options.get("adjust") or "bh")
     questions = resolve_contrasts(again.model, contrast, samples=again.table.samples, reduced=reduced)
     if threshold:
         questions = _with_a_fold_change(questions, again.model, asked=contrast is not None)
@@ -100,7 +101,7 @@ def test(
     dataset.attrs |= {"title": "Differential expression: tests", "history": history("test", fit)}
     dataset.attrs["lfc_threshold"] = float(lfc_threshold)
     dataset = commented(annotate(dataset), cluster)
-    return with_adjusted(zarr_safe(dataset), adjust or again.options.get("adjust", "bh"))
+    return with_adjusted(zarr_safe(dataset), adjust)
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
