@@ -160,6 +160,8 @@ def _unpacked(arrays: dict[str, np.ndarray]) -> Any:
     kind = next(iter(arrays)).partition(" ")[0]
     named: dict[str, Any] = {name.partition(" ")[2]: array for name, array in arrays.items()}
     if kind == "survey":
-        entries: dict[str, Any] = {name: array if array.ndim else array.item() for name, array in named.items()}
+        entries: dict[str, Any] = {
+            name: array if array.ndim else array.item() for name, array in named.items()
+        }
         return Survey(**entries)
     return named if kind == "arrays" else named[""]
