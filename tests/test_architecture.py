@@ -114,6 +114,8 @@ FLOORS = {
     "verbs.simulation": 51,
     "verbs.tables": 51,
     "verbs.inputs": 52,
+    "verbs.tables_for_others": 52,
+    "verbs.annotated": 53,
     "verbs.ridge_given": 52,
     "verbs.fitted": 53,
     "verbs.labelled": 53,

@@ -29,12 +29,15 @@ _HOME = {
     "predict": "verbs.predictions",
     "pseudobulk": "verbs.aggregation",
     "residuals": "verbs.looking",
+    "score_matrix": "verbs.tables_for_others",
     "shrink_lfc": "verbs.fold_changes",
     "rank_genes": "verbs.markers",
     "ranked": "verbs.tables",
     "simulate": "verbs.simulation",
     "size_factors": "verbs.sizing",
     "test": "verbs.testing",
+    "to_anndata": "verbs.annotated",
+    "to_pertpy": "verbs.tables_for_others",
     "top_table": "verbs.tables",
 }
 

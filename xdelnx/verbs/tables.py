@@ -18,6 +18,20 @@ COLUMNS = ("log2fc", "coef", "stat", "pval", "padj")
 SMALLEST_P = 1e-300  # whose logarithm a p-value that underflowed to 0 is given
 
 
+def check_tests(result: xr.Dataset) -> None:
+    """Raise ValueError if a result has no tests."""
+    if "pval" not in result:
+        fail(
+            f"the result has no tests: expected a variable 'pval', found {listing(result.data_vars)}. "
+            "Make some with xdelnx.test(data, fit, contrast), or fit(..., contrasts='last')."
+        )
+
+
+def is_ranks(result: xr.Dataset) -> bool:
+    """Whether the statistics are those of a rank test: standard normal, with a direction of their own."""
+    return "auroc" in result
+
+
 def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
     """Pick the tests of one contrast out of a result.
 
@@ -38,11 +52,7 @@ def one_contrast(result: xr.Dataset, contrast: str | None = None) -> xr.Dataset:
     ValueError
         If the result has no tests, or several and none was chosen, or the label is not among them.
     """
-    if "pval" not in result:
-        fail(
-            f"the result has no tests: expected a variable 'pval', found {listing(result.data_vars)}. "
-            "Make some with xdelnx.test(data, fit, contrast), or fit(..., contrasts='last')."
-        )
+    check_tests(result)
     others = [str(dim) for dim in result["pval"].dims if dim not in (CONTRAST, GENE)]
     if others:
         labels = listing(result[others[0]].values)
@@ -165,7 +175,8 @@ def ranked(result: xr.Dataset, contrast: str | None = None, *, by: str = "stat")
     result, contrast
         As in `top_table`.
     by
-        ``"stat"``: the root of the statistic with the sign of the fold change; ``"pval"``: minus log10 of
+        ``"stat"``: the root of the statistic with the sign of the fold change, or the standard normal one of
+        `rank_genes`; ``"pval"``: minus log10 of
         the p-value with that sign; ``"log2fc"``.
 
     Returns
@@ -195,13 +206,15 @@ def ranked(result: xr.Dataset, contrast: str | None = None, *, by: str = "stat")
         fail("a joint test has no direction to rank genes by; choose a contrast of one degree of freedom")
     if by not in SCORES:
         fail(f"by={by!r} is not a score; {closest(str(by), SCORES, 'choose one of')}")
-    table = table.assign(score=SCORES[by](table)).dropna(subset=["score"])
+    table = table.assign(score=SCORES[by](table, is_ranks(result))).dropna(subset=["score"])
     table = table.sort_values("score", ascending=False, kind="stable")
     return table[["feature", "score"]].reset_index(drop=True)
 
 
-SCORES: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "stat": lambda table: np.sign(table["log2fc"]) * np.sqrt(table["stat"]),
-    "pval": lambda table: -np.sign(table["log2fc"]) * np.log10(np.maximum(table["pval"], SMALLEST_P)),
-    "log2fc": lambda table: table["log2fc"],
+SCORES: dict[str, Callable[[Any, bool], Any]] = {
+    "stat": lambda tests, ranks: (
+        tests["stat"] if ranks else np.sign(tests["log2fc"]) * np.sqrt(tests["stat"])
+    ),
+    "pval": lambda tests, _: -np.sign(tests["log2fc"]) * np.log10(np.maximum(tests["pval"], SMALLEST_P)),
+    "log2fc": lambda tests, _: tests["log2fc"],
 }
