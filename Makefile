@@ -2,6 +2,7 @@
 # make test    everything a change must pass: ruff, mypy, codespell, pytest with doctests
 # make stress  what tests do in short in full: jobs killed and resumed, hostile input; many minutes, prints figures
 # make study   error rates of xdelnx and its peers on data whose truth is known; hours, goes on where it stopped
+# make docs    the documentation, in docs/_build/html; a warning is an error
 # make lint    the checks without the tests;  make format  writes what ruff would
 # make clean   removes .venv, demo-output and caches
 #
@@ -14,7 +15,7 @@ SOURCES := xdelnx tests examples tools $(wildcard validation benchmarks)
 
 FORM ?= full
 
-.PHONY: help demo test stress study lint format clean python
+.PHONY: help demo test stress study lint docs format clean python
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -41,6 +42,11 @@ lint: python
 	$(BIN)/mypy
 	$(BIN)/codespell $(SOURCES) *.md
 
+docs: python
+	@$(PYTHON) tools/environment.py dev
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 format: python
 	@$(PYTHON) tools/environment.py dev
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -50,5 +56,5 @@ python:
 	@test -n "$(PYTHON)" || { echo "xdelnx needs python3 3.11 or newer, found none: make demo PYTHON=..." >&2; exit 1; }
 
 clean:
-	rm -rf .venv demo-output study-output .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv demo-output study-output docs/_build docs/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find xdelnx tests examples tools -name __pycache__ -type d -exec rm -rf {} +
