@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where = {"real": options.real, "environments": options.peers}
     todo = list(running.tasks(cells, options.sets or sets, names, done, **where))
     running.run(todo, results, options.workers)
-    page.write(running.read(results), options.out, missing)
+    page.write(running.read(results), options.out, missing, options.real)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 import xdelnx as xd
+from validation.study import pictures, real
 from validation.study.grid import GRID
 
 NOMINAL = {"fdr": (0.0, 0.05), "null below 0.05": (0.045, 0.055), "coverage": (0.93, 0.97)}
@@ -49,6 +50,11 @@ def bars(table: pd.DataFrame, method: str = "xdelnx") -> Iterator[tuple[str, str
                 yield cell, measure, mean, error, low - slack <= mean <= high + slack
 
 
+def _order(table: pd.DataFrame) -> list[str]:
+    """Cells that there are results of, as in the grid."""
+    return [cell.name for cell in GRID if cell.name in table.index.get_level_values("cell")]
+
+
 def _cell(row: pd.Series, measure: str) -> str:
     scale = SCALE.get(measure, 1.0)
     mean, error = scale * row[(measure, "mean")], scale * row[(measure, "error")]
@@ -60,13 +66,15 @@ def _cell(row: pd.Series, measure: str) -> str:
 def lines(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> Iterator[str]:
     """Page of all tables: the mean of each measure, its Monte Carlo error in brackets."""
     table = summaries(rows)
-    order = [cell.name for cell in GRID if cell.name in table.index.get_level_values("cell")]
+    order = _order(table)
     methods = sorted(
         table.index.get_level_values("method").unique(),
         key=lambda name: (not name.startswith("xdelnx"), name),
     )
     sets = int(pd.DataFrame(rows).groupby(["cell", "method"]).size().median())
     yield f"# Calibration, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}, xdelnx {xd.__version__}"
+    yield ""
+    yield "![Error rates of every method on every kind of data](study.png)"
     yield ""
     yield f"{len(order)} kinds of data, {sets} data sets each; means, and in brackets their Monte Carlo errors."
     yield from (f"Not run: {peer}, {reason}." for peer, reason in missing.items())
@@ -94,6 +102,11 @@ def lines(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> Iterator[s
                 yield f"| {cell} | {' | '.join(cells)} |"
 
 
-def write(rows: Sequence[dict[str, Any]], folder: Path, missing: dict[str, str]) -> None:
-    """Write the page beside the results."""
-    (folder / "study.md").write_text("\n".join(lines(rows, missing)) + "\n", encoding="utf-8")
+def write(
+    rows: Sequence[dict[str, Any]], folder: Path, missing: dict[str, str], airway: Path | None = None
+) -> None:
+    """Write the page and its picture beside the results."""
+    more = () if airway is None else real.lines(airway)
+    (folder / "study.md").write_text("\n".join([*lines(rows, missing), *more]) + "\n", encoding="utf-8")
+    table = summaries(rows)
+    pictures.draw(table, _order(table), folder / "study.png")
