@@ -91,6 +91,30 @@ def nonzero_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     return {name: (entries[name], call) for name, call in calls.items()}
 
 
+def node_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
+    """Kernels of a design with a covariate: non-zeros put on nodes once, and then the nodes visited."""
+    from xdelnx.algorithms.basis import layout_of
+    from xdelnx.algorithms.covariate import covariate_nodes
+    from xdelnx.kernels import nodes as kernels
+
+    n, n_genes = max(int(5_000 * size), 700), max(int(160 * size), 4)
+    t, x = tile(n, n_genes, 0.2), np.random.default_rng(0).standard_normal(n)
+    layout = layout_of(np.column_stack([np.ones(n), x]))
+    places = covariate_nodes(layout, t["scale"][0][layout.order])
+    assert places is not None
+    gene, sample = t["y"].nonzero()
+    ends = np.searchsorted(gene, np.arange(n_genes + 1))
+    spread = t["y"][gene, sample], sample.astype(np.int32), ends, *places.spread_arguments
+    at = kernels.spread(*spread)
+    scale, weights, starts = places.samples.scale, places.samples.weights, places.samples.starts
+    m = np.full((n_genes, starts.size - 1), 0.2)
+    deviance = at, scale, np.log(scale), weights, starts, m, t["theta"], t["rows"]
+    return {
+        "spread (a non-zero)": (gene.size, lambda: kernels.spread(*spread)),
+        "node_deviance_sums (a node)": (at.size, lambda: kernels.node_deviance_sums(*deviance)),
+    }
+
+
 def small_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     """What runs once a gene: algebra and the step across genes."""
     from xdelnx.algorithms import shrinkage
@@ -115,7 +139,12 @@ def small_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     return {name: (n_genes, call) for name, call in calls.items()}
 
 
-GROUPS = {"every entry": dense_kernels, "non-zeros": nonzero_kernels, "genes": small_kernels}
+GROUPS = {
+    "every entry": dense_kernels,
+    "non-zeros": nonzero_kernels,
+    "nodes": node_kernels,
+    "genes": small_kernels,
+}
 
 
 def measure(size: float = 1.0, repeats: int = 7) -> dict[str, list[Timing]]:

@@ -112,7 +112,7 @@ def basis_of(layout: Layout, columns: np.ndarray | None = None, *, dense: bool =
     to_reduced = np.linalg.lstsq(np.sqrt(sizes) * scaled, np.sqrt(sizes) * rows, rcond=None)[0]
     to_reduced = to_reduced / np.where(size > 0.0, size, 1.0)[:, None]
     groups = indicators.shape[1]
-    return Basis(rows, groups, _packed_products(rows, groups), columns @ to_reduced)
+    return Basis(rows, groups, packed_products(rows, groups), columns @ to_reduced)
 
 
 def complement(weights: np.ndarray) -> np.ndarray:
@@ -192,7 +192,7 @@ def _rest(indicators: np.ndarray, q: np.ndarray, sizes: np.ndarray) -> np.ndarra
     return within[:, :rest] / roots
 
 
-def _packed_products(rows: np.ndarray, groups: int) -> np.ndarray:
+def packed_products(rows: np.ndarray, groups: int) -> np.ndarray:
     """Diagonal, cross and lower triangle of the outer product of each row: (kind, packed)."""
     indicators, rest = rows[:, :groups], rows[:, groups:]
     i, j = np.tril_indices(rest.shape[1])

@@ -178,12 +178,9 @@ def start_from_data(model: Model, observations: Observations, theta: Array) -> A
     Gives (gene, parameter). Where every sample is a kind of its own that is halfway between the counts and
     their mean; the more samples a kind has, the nearer it is to the kind's own rate.
     """
-    xp, totals, scales = model.xp, observations.totals(), observations.scale_totals()
-    rate = xp.sum(totals, axis=1) / xp.sum(scales, axis=1)
-    start, sizes = model.backend.kernel("start_of_kinds"), observations.weight_totals()
-    weight, response = start(totals, scales, sizes, rate, theta)
-    if not xp.all(sizes > 0.0):  # of a kind of weight 0 both are NaN
-        weight, response = (xp.where(sizes > 0.0, x, 0.0) for x in (weight, response))
+    xp = model.xp
+    rate = xp.sum(observations.totals(), axis=1) / xp.sum(observations.scale_totals(), axis=1)
+    weight, response = observations.first_step(rate, theta)
     return model.solve(model.information(weight), model.project(response))
 
 

@@ -47,6 +47,9 @@ class Observations(Protocol):
     def weight_totals(self) -> Array:
         """How many samples each kind has: (1 or gene, kind)."""
 
+    def first_step(self, rate: Array, theta: Array) -> tuple[Array, Array]:
+        """Weights and weighted responses of a first least-squares step, from the overall rate: (gene, kind) each."""
+
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information by kind: (active, kind) each."""
 
@@ -61,6 +64,9 @@ class Observations(Protocol):
 
     def dispersion_means(self, m: Array, theta: Array, rows: Array) -> Any:
         """Derivatives in theta of the terms with the mean, (active, 2), and w, w^2, w^3 by kind."""
+
+    def follow(self, model: Any, found: Any) -> Array:
+        """Whether these sums are what the counts say at the coefficients a model found: (gene,)."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,10 @@ class DenseObservations:
         """How many samples each kind has."""
         return self.backend.kernel("kind_totals")(self.weights, self.starts)
 
+    def first_step(self, rate: Array, theta: Array) -> tuple[Array, Array]:
+        """Weights and responses of a first step."""
+        return _first_step(self, rate, theta)
+
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information."""
         return self._sums("newton_sums", m, theta, rows)
@@ -171,6 +181,10 @@ class DenseObservations:
     def dispersion_means(self, m: Array, theta: Array, rows: Array) -> Any:
         """Terms with the mean."""
         return self._sums("dispersion_mean_sums", m, theta, rows)
+
+    def follow(self, model: Any, found: Any) -> Array:  # noqa: ARG002
+        """Always."""
+        return self.backend.xp.ones(found.b.shape[0], dtype=self.backend.xp.bool)
 
 
 @dataclass(frozen=True)
@@ -222,8 +236,7 @@ class NonZeroObservations:
     def moments(self) -> tuple[Array, Array]:
         """Mean and sample variance."""
         mean = self.backend.xp.sum(self.totals(), axis=1) / self.n_samples
-        squares = self.backend.kernel("squared_deviations")(self.values, self._ends, mean, self.n_samples)
-        return mean, squares / (self.n_samples - 1.0)
+        return mean_and_variance(self.backend, self.values, self._ends, mean, self.n_samples)
 
     def totals(self) -> Array:
         """Sum of the counts by kind."""
@@ -236,6 +249,10 @@ class NonZeroObservations:
     def weight_totals(self) -> Array:
         """How many samples each kind has."""
         return self.kind_sizes
+
+    def first_step(self, rate: Array, theta: Array) -> tuple[Array, Array]:
+        """Weights and responses of a first step."""
+        return _first_step(self, rate, theta)
 
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information."""
@@ -263,6 +280,28 @@ class NonZeroObservations:
         """Terms with the mean."""
         derivatives, w1, w2, w3 = self.zeros.dispersion_means(m, theta, rows)
         return derivatives + self._differences("dispersion_differences", m, theta, rows), w1, w2, w3
+
+    def follow(self, model: Any, found: Any) -> Array:  # noqa: ARG002
+        """Always."""
+        return self.backend.xp.ones(found.b.shape[0], dtype=self.backend.xp.bool)
+
+
+def mean_and_variance(
+    backend: Backend, values: Array, ends: Array, mean: Array, n_samples: int
+) -> tuple[Array, Array]:
+    """Mean and sample variance (gene,) from the mean and the non-zero counts, flat by gene."""
+    squares = backend.kernel("squared_deviations")(values, ends, mean, n_samples)
+    return mean, squares / (n_samples - 1.0)
+
+
+def _first_step(observations: Observations, rate: Array, theta: Array) -> tuple[Array, Array]:
+    """From each kind's rate with a sample of the overall rate added; nothing of a kind of weight 0."""
+    xp, sizes = observations.backend.xp, observations.weight_totals()
+    sums = observations.totals(), observations.scale_totals(), sizes
+    weight, response = observations.backend.kernel("start_of_kinds")(*sums, rate, theta)
+    if not xp.all(sizes > 0.0):  # of a kind of weight 0 both are NaN
+        weight, response = (xp.where(sizes > 0.0, x, 0.0) for x in (weight, response))
+    return weight, response
 
 
 def _added(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:

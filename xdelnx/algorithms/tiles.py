@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from xdelnx.algorithms.basis import Layout
+from xdelnx.algorithms.covariate import CovariateNodes
 from xdelnx.algorithms.matrices import as_dense, flat_rows, is_sparse
+from xdelnx.algorithms.node_observations import NodeObservations
 from xdelnx.algorithms.observations import DenseObservations, NonZeroObservations, Observations
 from xdelnx.algorithms.subsampling import Subsample
 from xdelnx.algorithms.weighting import counts_with_weight, estimable
@@ -20,6 +22,8 @@ TILE = 100_000  # counts of a tile, so that it stays in the cache
 SMALLEST_TILE = 16  # genes of a tile: columns are cut out of the block this many at once
 NONZERO_TILE = 300_000  # non-zero counts, and stand-ins for zeros, of a tile
 DENSE_BELOW = 0.8  # of the samples: a gene with more to visit than this share takes the dense path
+TINIEST_WEIGHT = 1e-30  # of a node, by which counts are divided
+LARGEST_ON_NODES = 200.0  # mean count of a gene; the error of a deviance from nodes grows with it
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class Compressed:
     counts, places
         Flat, by gene and kind: the counts, and their samples' places in the order by kind.
     bounds
-        (gene, kind + 1): where each gene's kinds begin.
+        (gene, kind + 1): where each gene's kinds begin; with ``nodes`` (gene, 2), where it begins and ends.
+    nodes, on_nodes
+        The nodes that these counts are put on, if any, and what falls of them to each node: (gene, node).
     """
 
     dense: np.ndarray
@@ -44,6 +50,8 @@ class Compressed:
     counts: np.ndarray
     places: np.ndarray
     bounds: np.ndarray
+    nodes: CovariateNodes | None = None
+    on_nodes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,8 @@ class Block:
         What an earlier pass made of the counts, if it was kept.
     weights
         (sample,) or (sample, gene) weights of the counts, or None.
+    nodes
+        What may stand for the samples along a covariate, or None.
     """
 
     counts: Any
@@ -69,6 +79,7 @@ class Block:
     offset: np.ndarray | None = None
     compressed: Compressed | None = None
     weights: np.ndarray | None = None
+    nodes: CovariateNodes | None = None
 
     @property
     def n_genes(self) -> int:
@@ -88,6 +99,7 @@ class Tile:
 
     genes: np.ndarray  # positions in the block
     observations: Observations
+    nodes: CovariateNodes | None = None  # whose kinds the observations have, if not the layout's
 
 
 @dataclass(frozen=True)
@@ -97,29 +109,50 @@ class DenseTile(Tile):
     observations: DenseObservations
 
 
-def tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[Tile]:
-    """Cut the block into tiles that fit the cache; genes without a count are left out."""
-    few = block.compressed or compress(backend, layout, block)
+def tiles(
+    backend: Backend, layout: Layout, block: Block, nodes: CovariateNodes | None = None
+) -> Iterator[Tile]:
+    """Cut the block into tiles that fit the cache; genes without a count are left out.
+
+    With ``nodes`` the samples of a gene are visited once, to put its counts there. Whoever asks for that has to fit
+    such tiles with the basis of the nodes, and to fit the genes again that these do not follow.
+    """
+    few = block.compressed
+    if few is None or few.nodes is not nodes:
+        few = compress(backend, layout, block, nodes)
     yield from _dense_tiles(backend, layout, block, few.dense)
     if few.genes.size:
-        yield from _nonzero_tiles(backend, layout, block.scale, few)
+        at_nodes = None if nodes is None else _node_tiles(backend, nodes, few)
+        yield from at_nodes or _nonzero_tiles(backend, layout, block.scale, few)
 
 
-def compress(backend: Backend, layout: Layout, block: Block) -> Compressed:
+def compress(
+    backend: Backend, layout: Layout, block: Block, nodes: CovariateNodes | None = None
+) -> Compressed:
     """Decide which genes' zeros are not visited, and take their counts out."""
     non_zero = _non_zero(backend, layout, block)
-    pays = _pays(non_zero, block)
+    pays = _pays(non_zero, block) if nodes is None else _small_enough(block.counts)
     genes = np.flatnonzero((non_zero > 0) & pays)
-    counts = _taken_out(backend, layout, block.counts, genes, non_zero[genes])
-    return Compressed(np.flatnonzero((non_zero > 0) & ~pays), genes, non_zero[genes], *counts)
+    order, starts = layout.order, layout.starts
+    if nodes is not None:  # in the samples' own order, as one kind
+        order, starts = np.arange(order.size), starts[[0, -1]]
+    counts = _taken_out(backend, order, starts, block.counts, genes, non_zero[genes])
+    dense = np.flatnonzero((non_zero > 0) & ~pays)
+    on_nodes = None if nodes is None else _on_nodes(backend, nodes, *counts)
+    return Compressed(dense, genes, non_zero[genes], *counts, nodes, on_nodes)
 
 
-def dense_tiles(backend: Backend, layout: Layout, block: Block) -> Iterator[DenseTile]:
-    """Cut the block into tiles whose every entry is visited, for results by sample; genes without a count are left out.
+def dense_tiles(
+    backend: Backend, layout: Layout, block: Block, genes: np.ndarray | None = None
+) -> Iterator[DenseTile]:
+    """Cut the block, or some genes of it, into tiles whose every entry is visited, for results by sample.
 
-    The samples of a tile are in the order of ``layout.order``.
+    Genes without a count are left out, unless they are given. The samples of a tile are in the order
+    of ``layout.order``.
     """
-    yield from _dense_tiles(backend, layout, block, np.flatnonzero(_non_zero(backend, layout, block) > 0))
+    if genes is None:
+        genes = np.flatnonzero(_non_zero(backend, layout, block) > 0)
+    yield from _dense_tiles(backend, layout, block, genes)
 
 
 def _non_zero(backend: Backend, layout: Layout, block: Block) -> np.ndarray:
@@ -141,6 +174,12 @@ def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
         return np.zeros(non_zero.shape, dtype=bool)
     n_samples, nodes = block.counts.shape[0], block.scale.zeros.scale.size
     return nodes + non_zero < DENSE_BELOW * n_samples
+
+
+def _small_enough(counts: Any) -> np.ndarray:
+    """Whether a gene's counts are not so large that sums over nodes lose digits: (gene,)."""
+    total = counts.sum(axis=0, dtype=np.float64)
+    return np.asarray(total) < LARGEST_ON_NODES * counts.shape[0]
 
 
 def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarray) -> Iterator[DenseTile]:
@@ -188,20 +227,57 @@ def _nonzero_tiles(backend: Backend, layout: Layout, scale: SampleScale, few: Co
         yield Tile(few.genes[part], observations)
 
 
+def _on_nodes(
+    backend: Backend, nodes: CovariateNodes, counts: np.ndarray, places: np.ndarray, bounds: np.ndarray
+) -> np.ndarray:
+    """What falls of the counts to each node, (gene, node), for as many genes at once as the cache holds."""
+    on_nodes, width = np.empty((bounds.shape[0], nodes.size)), _node_width(nodes)
+    for start in range(0, bounds.shape[0], width):
+        part = slice(start, start + width)
+        ends = np.append(bounds[part, 0], bounds[part, 1][-1])
+        on_nodes[part] = backend.kernel("spread")(counts, places, ends, *nodes.spread_arguments)
+    return on_nodes
+
+
+def _node_width(nodes: CovariateNodes) -> int:
+    return max(TILE // nodes.size, SMALLEST_TILE)
+
+
+def _node_tiles(backend: Backend, nodes: CovariateNodes, few: Compressed) -> Iterator[Tile]:
+    assert few.on_nodes is not None
+    samples, width = nodes.samples, _node_width(nodes)
+    weights = np.where(samples.weights == 0.0, TINIEST_WEIGHT, samples.weights)[None, :]
+    shared = backend.asarray(samples.scale[None, :]), backend.asarray(weights), samples.starts
+    for start in range(0, few.genes.size, width):
+        part = slice(start, start + width)
+        bounds = few.bounds[part]
+        first, last = bounds[0, 0], bounds[-1, 1]
+        y = backend.asarray(few.on_nodes[part] / weights)
+        dense = DenseObservations(backend, y, *shared, weighted=True)
+        values, ends = backend.asarray(few.counts[first:last]), np.append(bounds[:, 0], last) - first
+        observations = NodeObservations(backend, nodes, dense, values, ends, nodes.at.size)
+        yield Tile(few.genes[part], observations, nodes)
+
+
 def _taken_out(
-    backend: Backend, layout: Layout, matrix: Any, genes: np.ndarray, non_zero: np.ndarray
+    backend: Backend,
+    order: np.ndarray,
+    starts: np.ndarray,
+    matrix: Any,
+    genes: np.ndarray,
+    non_zero: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Non-zero counts of some genes by kind, their samples' places in that order, and bounds."""
     if genes.size == 0:  # as in bulk data: a kernel that is not called is not compiled
-        return np.zeros(0), np.zeros(0, dtype=np.int32), np.zeros((0, layout.starts.size), dtype=np.int64)
+        return np.zeros(0), np.zeros(0, dtype=np.int32), np.zeros((0, starts.size), dtype=np.int64)
     if not is_sparse(matrix):
         flat, stride = flat_rows(matrix)
         wanted, how_many = np.zeros((2, matrix.shape[1]), dtype=np.int64)
         wanted[genes], how_many[genes] = 1, non_zero
         bits = flat.view(f"u{flat.itemsize}")
-        return backend.kernel("compress")(flat, bits, stride, wanted, how_many, layout.order, layout.starts)
+        return backend.kernel("compress")(flat, bits, stride, wanted, how_many, order, starts)
     ends = np.concatenate([[0], np.cumsum(non_zero)])
     arrays = matrix.data, matrix.indices, matrix.indptr
-    place = np.empty_like(layout.order)
-    place[layout.order] = np.arange(place.size)
-    return backend.kernel("compress_columns")(*arrays, genes, ends, place, layout.starts)
+    place = np.empty_like(order)
+    place[order] = np.arange(place.size)
+    return backend.kernel("compress_columns")(*arrays, genes, ends, place, starts)

@@ -16,6 +16,7 @@ from dask.delayed import Delayed
 
 from xdelnx.algorithms.basis import Layout
 from xdelnx.algorithms.centring import Directions, shift_of_kinds
+from xdelnx.algorithms.covariate import CovariateNodes, covariate_nodes
 from xdelnx.algorithms.matrices import as_matrix
 from xdelnx.algorithms.scaling import UNUSABLE
 from xdelnx.algorithms.survey import Survey, checked, join, look
@@ -55,22 +56,26 @@ class Scale:
         (sample,) by kind.
     factors
         (sample,) size factors alone.
+    nodes
+        What may stand for the samples along a covariate, or None.
     """
 
     samples: SampleScale
     mean: float | np.ndarray
     factors: np.ndarray
+    nodes: CovariateNodes | None = None
 
     def block(self, counts: Any, with_them: np.ndarray | Entries | None) -> Block:
         """Put the counts of a block (sample, gene), their own offset, and weights together with it."""
         offset, weights = parts(with_them)
-        return Block(as_matrix(counts), self.samples, offset, weights=weights)
+        nodes = self.nodes if offset is None and weights is None else None
+        return Block(as_matrix(counts), self.samples, offset, weights=weights, nodes=nodes)
 
 
 def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
     """Scale of a fit that is there already; its mean is not needed again."""
-    by_sample = by_sample_scale(factors, sample_offset)
-    return Scale(sample_scale(by_sample[layout.order], layout.starts), np.nan, factors)
+    by_kind = by_sample_scale(factors, sample_offset)[layout.order]
+    return Scale(sample_scale(by_kind, layout.starts), np.nan, factors, covariate_nodes(layout, by_kind))
 
 
 def make_scale(
@@ -86,7 +91,7 @@ def make_scale(
     whole = by_sample * seen.offset_scale if per_entry else by_sample
     n_genes = seen.expressed.sum() if per_entry else 1
     mean = whole[layout.order] / n_genes if weighted else float(np.mean(whole) / n_genes)
-    return Scale(sample_scale(by_sample[layout.order], layout.starts), mean, factors)
+    return replace(fitted_scale(factors, sample_offset, layout), mean=mean)
 
 
 def rescaled(scale: Scale, factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
@@ -241,7 +246,8 @@ def _fit_block(
     plan, block = replace(plan, mean_scale=scale.mean), scale.block(counts, offset)
     if not keep:
         return steps.fit_step(plan, block, theta, estimate=estimate)
-    block = replace(block, compressed=compress(plan.backend, plan.layout, block))
+    nodes = block.nodes if plan.by_nodes else None
+    block = replace(block, compressed=compress(plan.backend, plan.layout, block, nodes))
     return steps.fit_step(plan, block, theta, estimate=estimate) | {"compressed": block.compressed}
 
 

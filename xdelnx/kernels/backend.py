@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from xdelnx.kernels import block, dense, linear, nonzero, weighted
+from xdelnx.kernels import block, dense, linear, nodes, nonzero, weighted
 
-_KERNELS = (dense, nonzero, block, linear, weighted)
+_KERNELS = (dense, nonzero, nodes, block, linear, weighted)
 
 
 @cache

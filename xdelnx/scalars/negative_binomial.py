@@ -59,6 +59,22 @@ def deviance_difference(y: float, mu: float, theta: float) -> float:
 
 
 @register_jitable(forceinline=True)
+def deviance_of_mean(y: float, mu: float, log_mu: float, theta: float) -> float:
+    """Terms of `unit_deviance` that hold the mean; linear in y. With `deviance_of_count` they are all of it."""
+    at = _deviance_theta(theta)
+    pooled = log1p_over(mu, at)
+    return 2.0 * (y * (at * pooled - log_mu) + pooled)
+
+
+@register_jitable(forceinline=True)
+def deviance_of_count(y: float, theta: float) -> float:
+    """Terms of `unit_deviance` of a count above 0 that hold no mean."""
+    at = _deviance_theta(theta)
+    pooled = log1p_over(y, at)
+    return 2.0 * (y * (math.log(y) - at * pooled) - pooled)
+
+
+@register_jitable(forceinline=True)
 def _deviance_theta(theta: float) -> float:
     """Return the overdispersion a deviance is taken at: 0, which is Poisson, below `POISSON_THETA`."""
     return theta if theta >= POISSON_THETA else 0.0

@@ -15,9 +15,9 @@ import numpy as np
 
 from xdelnx.algorithms.basis import Basis, Layout, basis_of, complement
 from xdelnx.algorithms.centring import Directions, direction_variance
+from xdelnx.algorithms.covariate import CovariateNodes
 from xdelnx.algorithms.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.algorithms.glm import (
-    Coefficients,
     Model,
     Penalty,
     fit_coefficients,
@@ -32,8 +32,7 @@ from xdelnx.algorithms.subsampling import Subsample
 from xdelnx.algorithms.tiles import Block, Tile, tiles
 from xdelnx.algorithms.weighting import own_freedom
 from xdelnx.kernels.backend import Backend, backend_on
-
-Arrays = dict[str, np.ndarray]
+from xdelnx.steps.tilewise import FOLLOWED, Arrays, by_tile, scatter
 
 SEPARATED_BELOW = 1e-7  # expected counts in all samples of a kind: none, to the optimiser
 
@@ -107,6 +106,24 @@ class FitPlan:
         """Namespace and kernels, resolved where the block runs."""
         return backend_on(self.device)
 
+    @property
+    def by_nodes(self) -> bool:
+        """Whether nodes along a covariate may stand for the samples: not where sums by kind leave the tile."""
+        return self.centred is None and self.clusters is None
+
+    def at(self, nodes: CovariateNodes) -> FitPlan:
+        """Return the plan for kinds that are such nodes (of the layout only the design)."""
+        reduced = tuple(
+            Reduced(
+                nodes.basis(part.basis),
+                part.penalty,
+                None if part.shift is None else nodes.rows(part.shift),
+            )
+            for part in self.reduced
+        )
+        layout = replace(self.layout, design=nodes.rows(self.layout.design))
+        return replace(self, layout=layout, basis=nodes.basis(self.basis), reduced=reduced)
+
 
 def constrained(
     layout: Layout, weights: np.ndarray, value: float, ridge: Ridge | None, n_samples: float | None
@@ -122,18 +139,6 @@ def constrained(
 def direction(basis: Basis, weights: np.ndarray) -> np.ndarray:
     """Contrast of weights (q, coefficient) on the basis' parameters (parameter,); NaN for a joint test."""
     return weights[0] @ basis.to_coefficients if weights.shape[0] == 1 else np.full(basis.size, np.nan)
-
-
-def scatter(parts: list[tuple[np.ndarray, Arrays]], n_genes: int) -> Arrays:
-    """Put the tiles' results in the block's order; genes without a count get NaN, 0 or False."""
-    result: Arrays = {}
-    for genes, arrays in parts:
-        for name, values in arrays.items():
-            if name not in result:
-                fill = np.nan if values.dtype.kind == "f" else 0
-                result[name] = np.full((n_genes, *values.shape[1:]), fill, dtype=values.dtype)
-            result[name][genes] = values
-    return result
 
 
 def _host(plan: FitPlan, **arrays: Any) -> Arrays:
@@ -159,20 +164,8 @@ def fit_step(plan: FitPlan, block: Block, theta: np.ndarray | None, *, estimate:
         ``dispersion_converged`` (gene,); with ``plan.centred`` also ``direction_variance``
         (gene, direction), and with weights by entry ``residual_df`` and ``estimable`` (gene,).
     """
-    model = Model(plan.backend, plan.basis, plan.penalty)
-    parts = [
-        (
-            tile.genes,
-            _fit_tile(
-                plan,
-                model.of(tile.observations),
-                tile,
-                None if theta is None else theta[tile.genes],
-                estimate=estimate and plan.subsample is None,
-            ),
-        )
-        for tile in tiles(plan.backend, plan.layout, block)
-    ]
+    now = estimate and plan.subsample is None
+    parts = by_tile(plan, block, lambda plan, tile: _fit_tile(plan, tile, theta, estimate=now))
     result = scatter(parts, block.n_genes) if parts else _empty_fit(plan, block.n_genes)
     if estimate and plan.subsample is not None:
         result |= _dispersion_on_subsample(plan, block, result)
@@ -201,14 +194,15 @@ def _dispersion_on_subsample(plan: FitPlan, block: Block, first: Arrays) -> Arra
     return {"theta": theta, "dispersion_converged": converged}
 
 
-def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
+def _fit_tile(plan: FitPlan, tile: Tile, theta: np.ndarray | None, *, estimate: bool) -> Arrays:
     xp, observations = plan.backend.xp, tile.observations
+    model = Model(plan.backend, plan.basis, plan.penalty).of(observations)
     if theta is None:
         scale: Any = plan.mean_scale
         scale = observations.average(plan.backend.asarray(scale)) if np.ndim(scale) else scale
         first = moment_dispersion(observations, scale)
     else:
-        first = plan.backend.asarray(theta)
+        first = plan.backend.asarray(theta[tile.genes])
     found = fit_coefficients(model, observations, first, start_from_data(model, observations, first))
     m = model.mean(found.b)
     converged = xp.ones(first.shape[0], dtype=xp.bool)
@@ -223,6 +217,7 @@ def _fit_tile(plan: FitPlan, model: Model, tile: Tile, theta: np.ndarray | None,
         theta=first,
         iterations=found.iterations,
         coefficients_converged=found.converged,
+        **{FOLLOWED: observations.follow(model, found)},
         dispersion_converged=converged,
         **(
             direction_variance(plan.centred, plan.basis, model, observations, m, first)
@@ -278,13 +273,7 @@ def refit_step(plan: FitPlan, block: Block, theta: np.ndarray, first: Arrays) ->
         variance of beta; ``contrast_variance``, the same of each contrast, and ``reduced_deviance``
         (gene, contrast), ``iterations``, ``status`` (gene,).
     """
-    parts = []
-    for tile in tiles(plan.backend, plan.layout, block):
-        model = Model(plan.backend, plan.basis, plan.penalty).of(tile.observations)
-        at = plan.backend.asarray(theta[tile.genes])
-        start = plan.backend.asarray(first["b"][tile.genes])
-        found = fit_coefficients(model, tile.observations, at, start)
-        parts.append((tile.genes, _refit_tile(plan, model, tile, at, found)))
+    parts = by_tile(plan, block, lambda plan, tile: _refit_tile(plan, tile, theta, first["b"]))
     p = plan.basis.to_coefficients.shape[0]
     result = scatter(parts, block.n_genes) if parts else _empty_refit(plan, block.n_genes, p)
     result["status"] = status_of_fit(result, first)
@@ -316,14 +305,16 @@ def _empty_test(plan: FitPlan, n_genes: int) -> Arrays:
     }
 
 
-def _refit_tile(plan: FitPlan, model: Model, tile: Tile, theta: Any, found: Coefficients) -> Arrays:
+def _refit_tile(plan: FitPlan, tile: Tile, final: np.ndarray, start: np.ndarray) -> Arrays:
     xp, observations = plan.backend.xp, tile.observations
-    rows = xp.arange(tile.genes.size)
+    rows, theta = xp.arange(tile.genes.size), plan.backend.asarray(final[tile.genes])
+    model = Model(plan.backend, plan.basis, plan.penalty).of(observations)
+    found = fit_coefficients(model, observations, theta, plan.backend.asarray(start[tile.genes]))
     m = model.mean(found.b)
     weight = observations.fisher(m, theta, rows)
     to_coefficients = plan.backend.asarray(plan.basis.to_coefficients)
     expected = m * observations.scale_totals()
-    return _host(
+    result = _host(
         plan,
         beta=plan.backend.kernel("combine")(found.b, to_coefficients),
         deviance=model.penalised(observations.deviance(m, theta, rows), found.b),
@@ -332,6 +323,8 @@ def _refit_tile(plan: FitPlan, model: Model, tile: Tile, theta: Any, found: Coef
         iterations=found.iterations,
         converged=found.converged,
     ) | _contrasts(plan, observations, model.log_mean(found.b), weight, theta)
+    result[FOLLOWED] &= plan.backend.to_numpy(observations.follow(model, found))
+    return result
 
 
 def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight: Any, theta: Any) -> Arrays:
@@ -340,16 +333,20 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
     rows = xp.arange(n_genes)
     if plan.clusters is not None:
         terms = cluster_terms(plan, observations, xp.exp(log_mean), weight, theta)
-        return clustered(plan.clusters, *terms) | {"reduced_converged": np.ones(n_genes, dtype=bool)}
-    deviances, all_converged = [], xp.ones(n_genes, dtype=xp.bool)
+        certain = dict.fromkeys(("reduced_converged", FOLLOWED), np.ones(n_genes, dtype=bool))
+        return clustered(plan.clusters, *terms) | certain
+    deviances, all_converged, followed = [], xp.ones(n_genes, dtype=xp.bool), xp.ones(n_genes, dtype=xp.bool)
     for reduced in plan.reduced:
         model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift).of(observations)
         found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
         deviance = observations.deviance(model.mean(found.b), theta, rows)
         deviances.append(model.penalised(deviance, found.b))
         all_converged = all_converged & found.converged
+        followed = followed & observations.follow(model, found)
     if plan.directions is None or not deviances:
-        return _empty_test(plan, n_genes) | _host(plan, reduced_converged=all_converged)
+        return _empty_test(plan, n_genes) | _host(
+            plan, reduced_converged=all_converged, **{FOLLOWED: followed}
+        )
     full = Model(plan.backend, plan.basis, plan.penalty).of(observations)
     return _host(
         plan,
@@ -358,6 +355,7 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
         ),
         reduced_deviance=xp.stack(deviances, axis=1),
         reduced_converged=all_converged,
+        **{FOLLOWED: followed},
     )
 
 
@@ -376,10 +374,9 @@ def test_step(plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray) 
     dict
         ``contrast_variance`` and ``reduced_deviance`` (gene, contrast), ``reduced_converged`` (gene,).
     """
-    parts = [
-        (tile.genes, _contrasts(plan, tile.observations, log_mean, weight, at))
-        for tile, at, log_mean, weight in at_fit(plan, block, theta, beta)
-    ]
+    parts = by_tile(
+        plan, block, lambda plan, tile: _contrasts(plan, tile.observations, *_at(plan, tile, theta, beta))
+    )
     return scatter(parts, block.n_genes) if parts else _empty_test(plan, block.n_genes)
 
 
@@ -390,9 +387,14 @@ def at_fit(
     plan: FitPlan, block: Block, theta: np.ndarray, beta: np.ndarray
 ) -> Iterator[tuple[Tile, Any, Any, Any]]:
     """Tiles with overdispersion (gene,), log mean and expected information by kind (gene, kind) of a fit."""
-    xp, design = plan.backend.xp, plan.backend.asarray(plan.layout.design)
     for tile in tiles(plan.backend, plan.layout, block):
-        log_mean = plan.backend.kernel("combine")(plan.backend.asarray(beta[tile.genes]), design)
-        at = plan.backend.asarray(theta[tile.genes])
-        weight = tile.observations.fisher(xp.exp(log_mean), at, xp.arange(tile.genes.size))
+        log_mean, weight, at = _at(plan, tile, theta, beta)
         yield tile, at, log_mean, weight
+
+
+def _at(plan: FitPlan, tile: Tile, theta: np.ndarray, beta: np.ndarray) -> tuple[Any, Any, Any]:
+    """Log mean and expected information by kind (gene, kind), and overdispersion (gene,)."""
+    xp, design = plan.backend.xp, plan.backend.asarray(plan.layout.design)
+    log_mean = plan.backend.kernel("combine")(plan.backend.asarray(beta[tile.genes]), design)
+    at = plan.backend.asarray(theta[tile.genes])
+    return log_mean, tile.observations.fisher(xp.exp(log_mean), at, xp.arange(tile.genes.size)), at
