@@ -1,11 +1,15 @@
 """Results where scanpy, decoupler and pertpy look for them, compared with what they were made of."""
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
+import xarray as xr
 
 import xdelnx as xd
+from xdelnx.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +188,88 @@ def test_to_pertpy(fitted):
 def test_misuse(fitted, adata, call, kind, message):
     with pytest.raises(kind, match=message):
         call(fitted, adata)
+
+
+# ---- AnnData and paths of it in the place of a Dataset -------------------------------------------------------
+
+
+def ways(adata, folder):
+    """The same counts: dense, sparse, in a layer beside other values in X, in files of both kinds."""
+    sparse = adata.copy()
+    sparse.X = sp.csr_matrix(adata.X)
+    layered = anndata.AnnData(np.log1p(adata.X), adata.obs, adata.var, layers={"counts": sparse.X})
+    layered.layers["raw"] = layered.layers["counts"]
+    yield adata, "counts"
+    yield sparse, "X"
+    yield layered, "raw"
+    layered.write_h5ad(folder / "a.h5ad")
+    yield folder / "a.h5ad", "counts"
+    yield str(folder / "a.h5ad"), "raw"
+    sparse.write_zarr(folder / "a.zarr")
+    yield folder / "a.zarr", "counts"
+    xd.convert(adata, folder / "own.zarr")
+    yield folder / "own.zarr", "counts"
+
+
+@pytest.mark.filterwarnings("ignore:.*[Zz]arr.*format")  # AnnData writes the second
+def test_every_verb_takes_them(cells, fitted, adata, tmp_path):
+    kept = xd.filter_by_expression(cells, "~ kind")
+    sums = xd.pseudobulk(cells, ["kind", "donor"])
+    markers, values = xd.rank_genes(cells, "kind"), xd.normalize(cells)
+    tested = xd.test(cells, fitted, "kind[T.T] - kind[T.NK]")
+    left, means = xd.residuals(cells, fitted), xd.predict(cells, fitted)
+    for data, counts in ways(adata, tmp_path):
+        fit = xd.fit(data, "~ kind", counts=counts)
+        xr.testing.assert_equal(fit.drop_vars("kind", errors="ignore"), fitted)
+        again = xd.test(data, fit, "kind[T.T] - kind[T.NK]")
+        np.testing.assert_array_equal(again["pval"], tested["pval"])
+        np.testing.assert_array_equal(xd.residuals(data, fit), left)
+        np.testing.assert_array_equal(xd.predict(data, fit)["prediction_se"], means["prediction_se"])
+        assert xd.goodness_of_fit(data, fit).sizes == {"gene": 120}
+        assert xd.covariance(data, fit, "g7").sizes["gene"] == 1
+        np.testing.assert_array_equal(xd.filter_by_expression(data, "~ kind", counts=counts), kept)
+        np.testing.assert_array_equal(xd.size_factors(data, counts=counts), fitted["size_factor"])
+        np.testing.assert_array_equal(xd.rank_genes(data, "kind", counts=counts)["stat"], markers["stat"])
+        np.testing.assert_array_equal(xd.normalize(data, counts=counts), values)
+        found = xd.pseudobulk(data, ["kind", "donor"], counts=counts)
+        np.testing.assert_array_equal(found[counts], sums["counts"])
+
+
+def test_from_the_command_line(cells, fitted, adata, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layered = anndata.AnnData(np.log1p(adata.X), adata.obs, adata.var)
+    layered.layers["raw"] = sp.csr_matrix(adata.X)
+    layered.write_h5ad("cells.h5ad")
+    raw = ["--counts", "raw"]
+    assert main(["fit", "cells.h5ad", "fit.zarr", "--design", "~ kind", *raw]) == 0
+    assert main(["test", "cells.h5ad", "fit.zarr", "test.zarr", "--contrast", "kind[T.T]"]) == 0
+    result = xr.open_zarr("test.zarr")
+    expected = xd.test(cells, fitted, "kind[T.T]")
+    np.testing.assert_array_equal(result["pval"], expected["pval"])
+    assert main(["pseudobulk", "cells.h5ad", "sums.zarr", "--by", "kind", "--by", "donor", *raw]) == 0
+    assert main(["rank-genes", "cells.h5ad", "m.zarr", "--by", "kind", *raw]) == 0
+    assert main(["normalize", "cells.h5ad", "n.zarr", *raw]) == 0
+    assert main(["filter-by-expression", "cells.h5ad", "kept.zarr", "--design", "~ kind", *raw]) == 0
+    keep = xd.filter_by_expression(cells, "~ kind").values
+    np.testing.assert_array_equal(xr.open_zarr("kept.zarr")["raw"], cells["counts"][:, keep])
+
+
+def test_layers_that_are_not_there(adata, tmp_path, capsys):
+    with pytest.raises(ValueError, match="has no layer 'raw'; it has none"):
+        xd.fit(adata, "~ kind", counts="raw")
+    adata.layers["kind"] = adata.X
+    with pytest.raises(ValueError, match="names a layer, and obs or var has a column of that name"):
+        xd.fit(adata, "~ kind", counts="kind")
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    arguments = ["fit", str(tmp_path / "a.h5ad"), str(tmp_path / "f.zarr"), "--design", "~ kind"]
+    assert main([*arguments, "--counts", "raw"]) == 1
+    assert "error: the AnnData has no layer 'raw'; it has kind" in capsys.readouterr().err
+
+
+def test_read_lazily(adata, fitted, tmp_path):
+    adata.X = sp.csr_matrix(adata.X)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad") as file:
+        lazy = anndata.experimental.read_lazy(file)
+        result = xd.fit(lazy, "~ kind")
+    np.testing.assert_array_equal(result["pval"], fitted["pval"])

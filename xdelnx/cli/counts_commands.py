@@ -149,11 +149,12 @@ example:
 
 
 def _pseudobulk(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_counts, write_store
+    from xdelnx.storage.stores import write_store
     from xdelnx.verbs.aggregation import pseudobulk
+    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
-    data = open_counts(args.data, counts=args.counts)
+    data = open_data(args.data, counts=args.counts)
     with job(args.scheduler, f"summing {size(data[args.counts])} by {', '.join(args.by)}"):
         result = pseudobulk(data, args.by, counts=args.counts)
         write_store(result, args.out, overwrite=args.overwrite)
@@ -195,16 +196,20 @@ examples:
 
 
 def _filter_by_expression(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import gene_chunk, open_counts, write_store, zarr_safe
+    from xdelnx.chunks.blocks import dense
+    from xdelnx.storage.stores import gene_chunk, write_store, zarr_safe
     from xdelnx.verbs.filtering import filter_by_expression
+    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
-    data = open_counts(args.data, counts=args.counts)
+    data = open_data(args.data, counts=args.counts)
     names = ("design", "min_count", "min_total_count", "large_n", "min_prop", "counts")
     with job(args.scheduler, f"filtering {size(data[args.counts])}"):
         factors = None if args.size_factors == "none" else args.size_factors
         keep = filter_by_expression(data, group=args.group, size_factors=factors, **named(args, *names))
         kept = zarr_safe(data.isel(gene=keep.values))
+        if kept[args.counts].chunks:  # a store has no sparse blocks
+            kept[args.counts] = kept[args.counts].copy(data=dense(kept[args.counts].data))
         n_samples, n_genes = kept[args.counts].shape
         chunk = gene_chunk(n_samples, n_genes, kept[args.counts].dtype)
         write_store(kept.chunk(sample=-1, gene=chunk), args.out, overwrite=args.overwrite)

@@ -41,12 +41,13 @@ def _add_of_fit(
 
 def _opened(args: argparse.Namespace) -> tuple[xr.Dataset, xr.Dataset]:
     """Counts and fit, after a look at where the output goes."""
-    from xdelnx.storage.stores import open_counts, open_result
+    from xdelnx.storage.stores import open_result
     from xdelnx.verbs.fitted import options_of
+    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
     fitted = open_result(args.fit)
-    return open_counts(args.data, counts=options_of(fitted)["counts"]), fitted
+    return open_data(args.data, counts=options_of(fitted)["counts"]), fitted
 
 
 def _write(result: xr.Dataset, args: argparse.Namespace) -> None:
@@ -187,11 +188,11 @@ def _add_normalize(commands: Any) -> argparse.ArgumentParser:
 
 
 def _normalize(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_counts
+    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.normalizing import normalize
 
     check_outputs(args)
-    data = open_counts(args.data, counts=args.counts)
+    data = open_data(args.data, counts=args.counts)
     factors = None if args.size_factors == "none" else args.size_factors
     with job(args.scheduler, f"normalising {size(data[args.counts])}"):
         names = ("method", "prior_count", "overdispersion", "counts")

@@ -77,11 +77,11 @@ examples:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_counts
     from xdelnx.verbs.fitting import fit
+    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
-    data = open_counts(args.data, counts=args.counts)
+    data = open_data(args.data, counts=args.counts)
     reference = dict(args.reference) if args.reference else None
     if args.table and not args.contrasts:
         _check_last_term(data, args, reference)
@@ -152,14 +152,15 @@ examples:
 
 
 def _test(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_counts, open_result
+    from xdelnx.storage.stores import open_result
     from xdelnx.verbs.fitted import options_of
+    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.testing import test
 
     check_outputs(args)
     fitted = open_result(args.fit)
     name = options_of(fitted)["counts"]
-    data = open_counts(args.data, counts=name)
+    data = open_data(args.data, counts=name)
     contrast = None if args.contrast is None else _one_or_more(args.contrast)
     with job(args.scheduler, f"testing {size(data[name])}"):
         result = test(data, fitted, contrast, **named(args, "reduced", "lfc_threshold", "adjust", "device"))

@@ -21,12 +21,13 @@ def add_by(add: argparse.ArgumentParser) -> None:
 
 
 def add_counts(add: argparse.ArgumentParser) -> None:
-    """Variable of the counts."""
+    """Variable of the counts, or layer of an AnnData."""
     add.add_argument(
         "--counts",
         default="counts",
         metavar="VARIABLE",
-        help="variable of COUNTS with the counts (default: %(default)s)",
+        help="variable of COUNTS with the counts; of an AnnData the layer, or X, which it is by default where no layer "
+        "is called counts (default: %(default)s)",
     )
 
 

@@ -52,11 +52,11 @@ examples:
 
 
 def _rank_genes(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_counts
+    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.markers import rank_genes
 
     check_outputs(args)
-    data = open_counts(args.data, counts=args.counts)
+    data = open_data(args.data, counts=args.counts)
     with job(args.scheduler, f"ranking {size(data[args.counts])} by {', '.join(args.by)}"):
         result = rank_genes(
             data,
@@ -112,13 +112,14 @@ def _add_covariance(commands: Any) -> argparse.ArgumentParser:
 
 
 def _covariance(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_counts, open_result, write_store
+    from xdelnx.storage.stores import open_result, write_store
     from xdelnx.verbs.fitted import options_of
     from xdelnx.verbs.inference import covariance
+    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
     fitted = open_result(args.fit)
-    data = open_counts(args.data, counts=options_of(fitted)["counts"])
+    data = open_data(args.data, counts=options_of(fitted)["counts"])
     with job(args.scheduler, "computing covariances"):
         found = covariance(data, fitted, args.genes)
         write_store(found.to_dataset(name="covariance"), args.out, overwrite=args.overwrite)

@@ -70,8 +70,11 @@ def from_anndata(adata: AnnData | str | os.PathLike[str], *, layer: str | None =
     return data.assign(counts=counts.copy(data=dense(counts.data))) if counts.chunks else data
 
 
-def anndata_counts(adata: Any, layer: str | None = None) -> xr.Dataset:
-    """Do as `from_anndata`, but leave the blocks of sparse counts sparse (SciPy): for fits, not for users."""
+def anndata_counts(adata: Any, layer: Any = None) -> xr.Dataset:
+    """Do as `from_anndata`, but leave the blocks of sparse counts sparse (SciPy): for fits, not for users.
+
+    The layer may also be a function that chooses it by the names of those there are.
+    """
     if isinstance(adata, str | os.PathLike):
         return _from_anndata_path(Path(adata), layer)
     if not all(hasattr(adata, name) for name in ("X", "obs", "var", "layers")):
@@ -83,7 +86,7 @@ def anndata_counts(adata: Any, layer: str | None = None) -> xr.Dataset:
     return _dataset(_as_array(matrix, adata.shape), _frame(adata.obs), _frame(adata.var))
 
 
-def _from_anndata_path(path: Path, layer: str | None) -> xr.Dataset:
+def _from_anndata_path(path: Path, layer: Any) -> xr.Dataset:
     if not path.exists():
         msg = f"there is nothing at {path}"
         raise FileNotFoundError(msg)
@@ -102,7 +105,8 @@ def _from_anndata_path(path: Path, layer: str | None) -> xr.Dataset:
         adata.file.close()
 
 
-def _layer(adata: AnnData, layer: str | None) -> Any:
+def _layer(adata: AnnData, layer: Any) -> Any:
+    layer = layer(adata.layers) if callable(layer) else layer
     if layer is not None and layer not in adata.layers:
         fail(f"the AnnData has no layer {layer!r}; it has {listing(adata.layers)}")
     matrix = adata.X if layer is None else adata.layers[layer]

@@ -73,7 +73,8 @@ def fit(
     ----------
     data
         Dataset with ``counts`` (sample, gene) and sample metadata along ``sample``; a DataArray with
-        such coordinates or an AnnData works too. Counts may be a Dask array of any chunking.
+        such coordinates, an AnnData, or the path of an AnnData (.h5ad or Zarr) or of a store of counts work too.
+        Counts may be a Dask array of any chunking.
     design
         Formula such as ``"~ batch + condition"``, or a matrix (sample, coefficient).
     reference
@@ -148,7 +149,8 @@ def fit(
         contrasts here. Groups that cannot be fitted are NaN, with the reason in ``group_note``, and a
         warning. The counts are read anew for each group.
     counts
-        Name of the variable with the counts.
+        Name of the variable with the counts; of an AnnData the layer, or ``"X"``, which it is by default where no
+        layer is called "counts".
     device
         ``"auto"`` or ``"cpu"``.
     compute
