@@ -693,7 +693,11 @@ TABLE = {
         "not a whole fit, it lacks replaced",
     ),
     "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
-    "device": (fit(device="gpu"), ValueError, "device='gpu' is not available; choose one of 'auto', 'cpu'"),
+    "device": (
+        fit(device="tpu"),
+        ValueError,
+        "device='tpu' is not available; choose one of 'auto', 'cpu', 'gpu'",
+    ),
     "another option": (fit(offsets=3), TypeError, "unexpected keyword argument 'offsets'"),
     "adjust, unknown": (
         fit(adjust="BHH"),
@@ -865,7 +869,7 @@ AFTER_A_FIT = {
         "say what to test twice; give one of them",
     ),
     "not nested": (asking(DS, reduced="~ batch"), ValueError, "batch"),
-    "device": (asking(DS, device="gpu"), ValueError, "device='gpu' is not available"),
+    "device": (asking(DS, device="tpu"), ValueError, "device='tpu' is not available"),
     "negative threshold": (
         asking(DS, lfc_threshold=-1.0),
         ValueError,

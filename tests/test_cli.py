@@ -19,10 +19,10 @@ import xarray as xr
 import xdelnx as xd
 from xdelnx import __version__
 from xdelnx.algorithms.adjustment import METHODS
-from xdelnx.chunks.blocks import DEVICES
 from xdelnx.cli import main
 from xdelnx.cli.option_groups import ADJUSTMENTS
 from xdelnx.cli.options import parser
+from xdelnx.kernels.devices import DEVICES
 from xdelnx.schema import Status
 from xdelnx.steps.fit_residuals import KINDS
 from xdelnx.storage.stores import open_counts, write_store

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xdelnx import fit, simulate, test
-from xdelnx.algorithms import tiles
 from xdelnx.chunks import blocks
+from xdelnx.kernels.backend import Backend
 from xdelnx.scalars.negative_binomial import unit_deviance
 
 FORMULA = "~ batch + age + condition"
@@ -70,8 +70,8 @@ def test_small_blocks_give_the_same(bulk, expected, limit, monkeypatch):
 
 @pytest.mark.parametrize("tile", [1, 700])
 def test_tiles_give_the_same(bulk, expected, tile, monkeypatch):
-    monkeypatch.setattr(tiles, "TILE", tile)
-    monkeypatch.setattr(tiles, "NONZERO_TILE", tile)
+    monkeypatch.setattr(Backend, "tile", tile)
+    monkeypatch.setattr(Backend, "nonzero_tile", tile)
     assert_same(expected, fit(bulk, FORMULA))
 
 

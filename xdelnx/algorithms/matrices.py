@@ -39,7 +39,7 @@ def _native(dtype: np.dtype) -> np.dtype:
 
 def is_sparse(matrix: Any) -> bool:
     """Whether a block of `as_matrix` is sparse."""
-    return not isinstance(matrix, np.ndarray)
+    return hasattr(matrix, "indptr")
 
 
 def as_dense(matrix: Any) -> np.ndarray:
@@ -58,11 +58,14 @@ def sum_by_gene(matrix: Any, where: np.ndarray) -> np.ndarray:
     return before[matrix.indptr[1:]] - before[matrix.indptr[:-1]]
 
 
-def flat_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
+def flat_rows(array: Any) -> tuple[Any, int]:
     """Give an array (sample, gene) as one flat array, and how far in it one sample is from the next.
 
-    A part of a larger array, some of its columns, is not copied; what lies between is there, too.
+    A part of a larger array, some of its columns, is not copied; what lies between is there, too. An
+    array on a device is whole.
     """
+    if not isinstance(array, np.ndarray):
+        return array.reshape(-1), array.shape[1]
     n_samples, n_genes = array.shape
     step, rest = divmod(array.strides[0], array.itemsize)
     if array.strides[1] != array.itemsize or rest or step < n_genes:

@@ -84,7 +84,7 @@ class DenseObservations:
     weights
         (1 or gene, sample): how often the sample counts.
     starts
-        (kind + 1,): where each kind begins.
+        (kind + 1,): where each kind begins, on the host.
     weighted
         Whether the weights are other than 1.
     """
@@ -102,7 +102,11 @@ class DenseObservations:
         return self.y.shape[1]
 
     def _sums(self, name: str, *arguments: Array) -> Any:
-        return self.backend.kernel(name)(self.y, self.scale, self.weights, self.starts, *arguments)
+        return self.backend.kernel(name)(self.y, self.scale, self.weights, self._starts, *arguments)
+
+    @cached_property
+    def _starts(self) -> Array:
+        return self.backend.indices(self.starts)
 
     @property
     def total_weight(self) -> Any:
@@ -134,7 +138,7 @@ class DenseObservations:
     def _summed(self, values: Array) -> Array:
         """Weighted sum of (1 or gene, sample) by kind."""
         return self.backend.kernel("kind_totals")(
-            values * self.weights if self.weighted else values, self.starts
+            values * self.weights if self.weighted else values, self._starts
         )
 
     def totals(self) -> Array:
@@ -147,7 +151,7 @@ class DenseObservations:
 
     def weight_totals(self) -> Array:
         """How many samples each kind has."""
-        return self.backend.kernel("kind_totals")(self.weights, self.starts)
+        return self.backend.kernel("kind_totals")(self.weights, self._starts)
 
     def first_step(self, rate: Array, theta: Array) -> tuple[Array, Array]:
         """Weights and responses of a first step."""
@@ -159,7 +163,7 @@ class DenseObservations:
 
     def fisher(self, m: Array, theta: Array, rows: Array) -> Array:
         """Return the expected information."""
-        return self.backend.kernel("fisher_sums")(self.scale, self.weights, self.starts, m, theta, rows)
+        return self.backend.kernel("fisher_sums")(self.scale, self.weights, self._starts, m, theta, rows)
 
     def deviance(self, m: Array, theta: Array, rows: Array) -> Array:
         """Deviance."""

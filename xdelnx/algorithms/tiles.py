@@ -1,9 +1,9 @@
-"""A block of genes cut into tiles that fit the cache, each gene by the path that costs it least."""
+"""A block of genes cut into tiles that fit the cache, or the card, each gene by the path that costs it least."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,7 @@ from xdelnx.algorithms.weighting import counts_with_weight, estimable
 from xdelnx.algorithms.zeros import SampleScale
 from xdelnx.kernels.backend import Backend
 
-TILE = 100_000  # counts of a tile, so that it stays in the cache
 SMALLEST_TILE = 16  # genes of a tile: columns are cut out of the block this many at once
-NONZERO_TILE = 300_000  # non-zero counts, and stand-ins for zeros, of a tile
 DENSE_BELOW = 0.8  # of the samples: a gene with more to visit than this share takes the dense path
 TINIEST_WEIGHT = 1e-30  # of a node, by which counts are divided
 LARGEST_ON_NODES = 200.0  # mean count of a gene; the error of a deviance from nodes grows with it
@@ -72,6 +70,8 @@ class Block:
         (sample,) or (sample, gene) weights of the counts, or None.
     nodes
         What may stand for the samples along a covariate, or None.
+    moved
+        The counts on the device, where it is not the host.
     """
 
     counts: Any
@@ -80,6 +80,12 @@ class Block:
     compressed: Compressed | None = None
     weights: np.ndarray | None = None
     nodes: CovariateNodes | None = None
+    moved: Any = None
+
+    @property
+    def there(self) -> Any:
+        """The counts, for kernels."""
+        return self.counts if self.moved is None else self.moved
 
     @property
     def n_genes(self) -> int:
@@ -112,11 +118,12 @@ class DenseTile(Tile):
 def tiles(
     backend: Backend, layout: Layout, block: Block, nodes: CovariateNodes | None = None
 ) -> Iterator[Tile]:
-    """Cut the block into tiles that fit the cache; genes without a count are left out.
+    """Cut the block into tiles of a size for the backend; genes without a count are left out.
 
     With ``nodes`` the samples of a gene are visited once, to put its counts there. Whoever asks for that has to fit
     such tiles with the basis of the nodes, and to fit the genes again that these do not follow.
     """
+    block = _moved(backend, block)
     few = block.compressed
     if few is None or few.nodes is not nodes:
         few = compress(backend, layout, block, nodes)
@@ -130,13 +137,14 @@ def compress(
     backend: Backend, layout: Layout, block: Block, nodes: CovariateNodes | None = None
 ) -> Compressed:
     """Decide which genes' zeros are not visited, and take their counts out."""
+    block = _moved(backend, block)
     non_zero = _non_zero(backend, layout, block)
     pays = _pays(non_zero, block) if nodes is None else _small_enough(block.counts)
     genes = np.flatnonzero((non_zero > 0) & pays)
     order, starts = layout.order, layout.starts
     if nodes is not None:  # in the samples' own order, as one kind
         order, starts = np.arange(order.size), starts[[0, -1]]
-    counts = _taken_out(backend, order, starts, block.counts, genes, non_zero[genes])
+    counts = _taken_out(backend, order, starts, block.there, genes, non_zero[genes])
     dense = np.flatnonzero((non_zero > 0) & ~pays)
     on_nodes = None if nodes is None else _on_nodes(backend, nodes, *counts)
     return Compressed(dense, genes, non_zero[genes], *counts, nodes, on_nodes)
@@ -150,9 +158,18 @@ def dense_tiles(
     Genes without a count are left out, unless they are given. The samples of a tile are in the order
     of ``layout.order``.
     """
+    block = _moved(backend, block)
     if genes is None:
         genes = np.flatnonzero(_non_zero(backend, layout, block) > 0)
     yield from _dense_tiles(backend, layout, block, genes)
+
+
+def _moved(backend: Backend, block: Block) -> Block:
+    """Move what the block has of every entry to the device, in its own type; of a sparse matrix parts, as needed."""
+    if backend.xp is np or block.moved is not None or is_sparse(block.counts):
+        return block
+    offset = None if block.offset is None else backend.array(block.offset)
+    return replace(block, moved=backend.array(block.counts), offset=offset)
 
 
 def _non_zero(backend: Backend, layout: Layout, block: Block) -> np.ndarray:
@@ -162,7 +179,7 @@ def _non_zero(backend: Backend, layout: Layout, block: Block) -> np.ndarray:
         return found if block.weights.ndim == 1 else np.where(estimable(layout, block.weights), found, 0)
     if is_sparse(block.counts):
         return np.diff(block.counts.indptr)
-    return backend.kernel("nonzero_by_gene")(*flat_rows(block.counts), *block.counts.shape)
+    return backend.to_numpy(backend.kernel("nonzero_by_gene")(*flat_rows(block.there), *block.counts.shape))
 
 
 def _pays(non_zero: np.ndarray, block: Block) -> np.ndarray:
@@ -184,17 +201,17 @@ def _small_enough(counts: Any) -> np.ndarray:
 
 def _dense_tiles(backend: Backend, layout: Layout, block: Block, genes: np.ndarray) -> Iterator[DenseTile]:
     order, starts = layout.order, layout.starts
-    width = max(TILE // order.size, SMALLEST_TILE)
+    width = max(backend.tile // order.size, SMALLEST_TILE)
     given = np.ones(order.size) if block.weights is None else block.weights
     weights = backend.asarray(given[order][None, :]) if given.ndim == 1 else None
+    given = given if given.ndim == 1 else backend.array(given)
     shared = backend.asarray(block.scale.by_kind[None, :])
     for first in range(0, genes.size, width):
         part = genes[first : first + width]
-        y = _by_kind(backend, block.counts, part, order)
+        y = _by_kind(backend, block.there, part, order)
         scale = shared
         if block.offset is not None:
-            entries = np.exp(_by_kind(backend, block.offset, part, order))
-            scale = backend.asarray(block.scale.by_kind[None, :] * entries)
+            scale = shared * backend.xp.exp(_by_kind(backend, block.offset, part, order))
         v = backend.asarray(_by_kind(backend, given, part, order)) if weights is None else weights
         weighted = block.weights is not None
         yield DenseTile(part, DenseObservations(backend, backend.asarray(y), scale, v, starts, weighted))
@@ -213,14 +230,13 @@ def _nonzero_tiles(backend: Backend, layout: Layout, scale: SampleScale, few: Co
     dense = DenseObservations(backend, backend.asarray(np.zeros((1, zeros.scale.size))), *nodes)
     kinds = backend.asarray(scale.kind_totals[None, :]), backend.asarray(layout.sizes[None, :])
     cost = np.cumsum(few.non_zero + zeros.scale.size)
-    for part in np.split(
-        np.arange(few.genes.size), np.searchsorted(cost, np.arange(NONZERO_TILE, cost[-1], NONZERO_TILE))
-    ):
+    cuts = np.searchsorted(cost, np.arange(backend.nonzero_tile, cost[-1], backend.nonzero_tile))
+    for part in np.split(np.arange(few.genes.size), cuts):
         if part.size == 0:
             continue
-        first, last = few.bounds[part[0], 0], few.bounds[part[-1], -1]
+        first, last = int(few.bounds[part[0], 0]), int(few.bounds[part[-1], -1])
         values, of_values = with_scales(few.counts, few.places, scale.by_kind, first, last)
-        bounds = few.bounds[part] - first
+        bounds = backend.indices(few.bounds[part[0] : part[-1] + 1] - first)
         observations = NonZeroObservations(
             backend, dense, values, of_values, bounds, *kinds, layout.order.size
         )
@@ -231,7 +247,7 @@ def _on_nodes(
     backend: Backend, nodes: CovariateNodes, counts: np.ndarray, places: np.ndarray, bounds: np.ndarray
 ) -> np.ndarray:
     """What falls of the counts to each node, (gene, node), for as many genes at once as the cache holds."""
-    on_nodes, width = np.empty((bounds.shape[0], nodes.size)), _node_width(nodes)
+    on_nodes, width = np.empty((bounds.shape[0], nodes.size)), _node_width(backend, nodes)
     for start in range(0, bounds.shape[0], width):
         part = slice(start, start + width)
         ends = np.append(bounds[part, 0], bounds[part, 1][-1])
@@ -239,13 +255,13 @@ def _on_nodes(
     return on_nodes
 
 
-def _node_width(nodes: CovariateNodes) -> int:
-    return max(TILE // nodes.size, SMALLEST_TILE)
+def _node_width(backend: Backend, nodes: CovariateNodes) -> int:
+    return max(backend.tile // nodes.size, SMALLEST_TILE)
 
 
 def _node_tiles(backend: Backend, nodes: CovariateNodes, few: Compressed) -> Iterator[Tile]:
     assert few.on_nodes is not None
-    samples, width = nodes.samples, _node_width(nodes)
+    samples, width = nodes.samples, _node_width(backend, nodes)
     weights = np.where(samples.weights == 0.0, TINIEST_WEIGHT, samples.weights)[None, :]
     shared = backend.asarray(samples.scale[None, :]), backend.asarray(weights), samples.starts
     for start in range(0, few.genes.size, width):

@@ -1,4 +1,4 @@
-"""Chunks and devices: counts in blocks of genes, each with all samples, and where they are computed."""
+"""Chunks: counts in blocks of genes, each with all samples."""
 
 from __future__ import annotations
 
@@ -23,26 +23,11 @@ from xdelnx.algorithms.matrices import as_dense, as_matrix
 from xdelnx.algorithms.weighting import Entries
 from xdelnx.chunks.journal import Journal
 from xdelnx.chunks.watching import watching
-from xdelnx.messages import fail
 from xdelnx.steps.outliers import replace_counts
 
 BLOCK_ENTRIES = 16_000_000  # counts of a block at most (64 MB of 32-bit counts), unless one gene has more
 BLOCKS = 8  # at least so many for data that is not chunked, to keep a few workers busy
 SMALLEST_BLOCK = 256  # genes, unless the data has smaller chunks
-DEVICES = ("auto", "cpu")
-
-
-def resolve_device(device: str) -> str:
-    """Name of the device to compute on.
-
-    Raises
-    ------
-    ValueError
-        The device is unknown or not there.
-    """
-    if device not in DEVICES:
-        fail(f"device={device!r} is not available; choose one of {', '.join(map(repr, DEVICES))}")
-    return "cpu"
 
 
 # ---- blocks ----------------------------------------------------------------------------------------------
@@ -161,12 +146,18 @@ def _second(_first: Any, second: Any) -> Any:
     return second
 
 
-def gene_blocks(counts: Any, offset: Any = None, weights: Any = None) -> Blocks:
-    """Arrange counts (sample, gene), a per-entry offset, and weights, per sample or entry, in blocks of genes."""
+def gene_blocks(
+    counts: Any, offset: Any = None, weights: Any = None, *, entries: int | None = None
+) -> Blocks:
+    """Arrange counts (sample, gene), a per-entry offset, and weights, per sample or entry, in blocks of genes.
+
+    A block has ``entries`` counts at most, `BLOCK_ENTRIES` if None, unless one gene has more.
+    """
+    limit = max((entries or BLOCK_ENTRIES) // counts.shape[0], 1)
     if isinstance(counts, da.Array):
-        widths = _merged(counts.chunks[1], counts.shape[0])
+        widths = _merged(counts.chunks[1], limit)
     else:
-        widths = _even(counts.shape[1], counts.shape[0])
+        widths = _even(counts.shape[1], limit)
     offset = None if offset is None else _chunked(offset, widths)
     weights = _chunked(weights, widths) if np.ndim(weights) == 2 else weights
     in_memory = not isinstance(counts, da.Array)
@@ -190,9 +181,8 @@ class _InMemory:
         return self.array[index]
 
 
-def _even(n_genes: int, n_samples: int) -> tuple[int, ...]:
-    width = max(min(max(-(-n_genes // BLOCKS), SMALLEST_BLOCK), BLOCK_ENTRIES // n_samples), 1)
-    return _widths(n_genes, width)
+def _even(n_genes: int, limit: int) -> tuple[int, ...]:
+    return _widths(n_genes, min(max(-(-n_genes // BLOCKS), SMALLEST_BLOCK), limit))
 
 
 def _widths(n_genes: int, width: int) -> tuple[int, ...]:
@@ -200,12 +190,11 @@ def _widths(n_genes: int, width: int) -> tuple[int, ...]:
     return (width,) * full + ((rest,) if rest else ())
 
 
-def _merged(chunks: Sequence[int], n_samples: int) -> tuple[int, ...]:
+def _merged(chunks: Sequence[int], limit: int) -> tuple[int, ...]:
     """Merge neighbouring chunks to blocks of a good size, and cut those that are far too large.
 
     Small chunks are merged so that there are few tasks, but not below `BLOCKS` blocks.
     """
-    limit = max(BLOCK_ENTRIES // n_samples, 1)
     wanted = max(min(limit, -(-sum(chunks) // BLOCKS)), 1)
     widths: list[int] = []
     for chunk in chunks:

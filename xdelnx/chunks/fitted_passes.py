@@ -12,6 +12,7 @@ from dask.delayed import Delayed
 from xdelnx.algorithms.outcomes import status_of_test
 from xdelnx.algorithms.survey import Survey, checked, join, look
 from xdelnx.chunks.blocks import Blocks
+from xdelnx.chunks.devices import computed
 from xdelnx.chunks.passes import Scale
 from xdelnx.messages import fail
 from xdelnx.steps import blockwise as steps
@@ -57,7 +58,7 @@ def _test_block(
     part, block = slice(*genes), scale.block(counts, offset)
     seen = look(block.counts, offset)
     if seen.usable:
-        return seen, steps.test_step(plan, block, fitted["theta"][part], fitted["beta"][part])
+        return seen, computed(steps.test_step, plan, block, fitted["theta"][part], fitted["beta"][part])
     return seen, {}
 
 
@@ -116,7 +117,8 @@ def _covariance_block(
     genes: tuple[int, int],
 ) -> steps.Arrays:
     part, block = slice(*genes), scale.block(counts, offset)
-    unscaled = covariance_step(plan, block, fitted["theta"][part], fitted["beta"][part])["covariance"]
+    at = fitted["theta"][part], fitted["beta"][part]
+    unscaled = computed(covariance_step, plan, block, *at)["covariance"]
     if "ql_dispersion_shrunken" not in fitted or plan.clusters is not None:
         return {"covariance": unscaled}
     return {"covariance": unscaled * fitted["ql_dispersion_shrunken"][part, None, None]}
@@ -145,7 +147,7 @@ def _gene_block(
 ) -> Any:
     part, block = slice(*genes), scale.block(counts, offset)
     theta = np.broadcast_to(fitted["theta"], fitted["beta"].shape[:1])[part]
-    return step(plan, block, theta, fitted["beta"][part], genes)
+    return computed(step, plan, block, theta, fitted["beta"][part], genes)
 
 
 def _present(fitted: dict[str, Any]) -> Delayed:

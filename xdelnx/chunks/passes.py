@@ -25,6 +25,7 @@ from xdelnx.algorithms.weighting import Entries, parts
 from xdelnx.algorithms.zeros import SampleScale, sample_scale
 from xdelnx.chunks import tasks
 from xdelnx.chunks.blocks import Blocks, as_it_is
+from xdelnx.chunks.devices import computed
 from xdelnx.progress import stage
 from xdelnx.steps import blockwise as steps
 from xdelnx.steps import gathered
@@ -244,11 +245,12 @@ def _fit_block(
 ) -> dict[str, Any]:
     """First pass over a block; ``keep`` what it makes of the counts for the second, as they are in memory anyway."""
     plan, block = replace(plan, mean_scale=scale.mean), scale.block(counts, offset)
-    if not keep:
-        return steps.fit_step(plan, block, theta, estimate=estimate)
+    if not (keep and plan.backend.keeps):
+        return computed(steps.fit_step, plan, block, theta, estimate=estimate)
     nodes = block.nodes if plan.by_nodes else None
     block = replace(block, compressed=compress(plan.backend, plan.layout, block, nodes))
-    return steps.fit_step(plan, block, theta, estimate=estimate) | {"compressed": block.compressed}
+    first = computed(steps.fit_step, plan, block, theta, estimate=estimate)
+    return first | {"compressed": block.compressed}
 
 
 def _global_theta(
@@ -283,7 +285,7 @@ def _global_slopes(
     if points is None:
         return np.zeros((0, 0))
     block = replace(scale.block(counts, offset), compressed=first.get("compressed"))
-    return steps.global_score_step(plan, block, first["b"], points)
+    return computed(steps.global_score_step, plan, block, first["b"], points)
 
 
 @stage("trend and prior, of all genes")
@@ -311,7 +313,10 @@ def _refit_block(
     first: dict[str, Any],
 ) -> steps.Arrays:
     block = replace(scale.block(counts, offset), compressed=first.get("compressed"))
-    at = theta[slice(*genes)]
+    return computed(_refit, plan, block, theta[slice(*genes)], first)
+
+
+def _refit(plan: steps.FitPlan, block: Block, at: np.ndarray, first: dict[str, Any]) -> steps.Arrays:
     result = steps.refit_step(plan, block, at, first)
     if plan.adjusted:
         result |= adjust_step(plan, block, at, result["beta"])

@@ -137,7 +137,10 @@ def add_adjust(add: argparse.ArgumentParser, default: str | None) -> None:
 def add_shared(add: argparse.ArgumentParser) -> None:
     """Where to compute, and a table of the result."""
     add.add_argument(
-        "--device", default="auto", choices=("auto", "cpu"), help="where to compute (default: %(default)s)"
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "gpu"),
+        help="where to compute: auto is a GPU where there is one (default: %(default)s)",
     )
     add_table(add)
 

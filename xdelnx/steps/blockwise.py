@@ -31,7 +31,8 @@ from xdelnx.algorithms.sandwich import Clusters, clustered, empty_tests
 from xdelnx.algorithms.subsampling import Subsample
 from xdelnx.algorithms.tiles import Block, Tile, tiles
 from xdelnx.algorithms.weighting import own_freedom
-from xdelnx.kernels.backend import Backend, backend_on
+from xdelnx.kernels.backend import Backend
+from xdelnx.kernels.devices import backend_on
 from xdelnx.steps.tilewise import FOLLOWED, Arrays, by_tile, scatter
 
 SEPARATED_BELOW = 1e-7  # expected counts in all samples of a kind: none, to the optimiser
@@ -108,8 +109,8 @@ class FitPlan:
 
     @property
     def by_nodes(self) -> bool:
-        """Whether nodes along a covariate may stand for the samples: not where sums by kind leave the tile."""
-        return self.centred is None and self.clusters is None
+        """Whether nodes along a covariate may stand for samples: not where sums by kind leave the tile."""
+        return self.centred is None and self.clusters is None and self.backend.at_nodes
 
     def at(self, nodes: CovariateNodes) -> FitPlan:
         """Return the plan for kinds that are such nodes (of the layout only the design)."""
@@ -330,7 +331,6 @@ def _refit_tile(plan: FitPlan, tile: Tile, final: np.ndarray, start: np.ndarray)
 def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight: Any, theta: Any) -> Arrays:
     """Variance of each contrast, and the deviance without it, from the full fit's projection on."""
     xp, n_genes = plan.backend.xp, theta.shape[0]
-    rows = xp.arange(n_genes)
     if plan.clusters is not None:
         terms = cluster_terms(plan, observations, xp.exp(log_mean), weight, theta)
         certain = dict.fromkeys(("reduced_converged", FOLLOWED), np.ones(n_genes, dtype=bool))
@@ -339,7 +339,7 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
     for reduced in plan.reduced:
         model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift).of(observations)
         found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
-        deviance = observations.deviance(model.mean(found.b), theta, rows)
+        deviance = observations.deviance(model.mean(found.b), theta, xp.arange(n_genes))
         deviances.append(model.penalised(deviance, found.b))
         all_converged = all_converged & found.converged
         followed = followed & observations.follow(model, found)

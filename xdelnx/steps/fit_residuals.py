@@ -72,7 +72,7 @@ def _entries(
     for tile in dense_tiles(backend, plan.layout, block):
         seen = tile.observations
         m = backend.xp.exp(backend.kernel("combine")(backend.asarray(beta[tile.genes]), design))
-        values = seen.y, means(seen, m), seen.weights + np.zeros_like(seen.y)
+        values = seen.y, means(seen, m), seen.weights + backend.xp.zeros_like(seen.y)
         h = leverage(model, seen, m, backend.asarray(theta[tile.genes])) if hat else seen.y
         yield tile.genes, *(backend.to_numpy(each)[:, back] for each in (*values, h))
 

@@ -17,6 +17,7 @@ from xdelnx.algorithms.sandwich import Clusters
 from xdelnx.algorithms.subsampling import draw
 from xdelnx.checks import json_object
 from xdelnx.chunks import blocks, passes
+from xdelnx.chunks.devices import block_entries
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, design_from_result
 from xdelnx.messages import counted, fail, listing, shown
@@ -156,9 +157,10 @@ class Reopened:
         """Scale of the samples, when it is needed."""
         return blocks.lazily(passes.fitted_scale, self.arrays["size_factor"], self.offset[0], plan.layout)
 
-    def blocks(self) -> blocks.Blocks:
-        """Counts in blocks of genes, with those replaced that the fit did."""
-        found = blocks.gene_blocks(self.table.array, self.offset[1], self.weights)
+    def blocks(self, device: str = "cpu") -> blocks.Blocks:
+        """Counts in blocks of genes for that device, with those replaced that the fit did."""
+        entries = block_entries(device)
+        found = blocks.gene_blocks(self.table.array, self.offset[1], self.weights, entries=entries)
         if self.replaced is None:
             return found
         scale = blocks.lazily(passes.by_sample_scale, self.arrays["size_factor"], self.offset[0])

@@ -14,6 +14,7 @@ import xarray as xr
 from xdelnx.algorithms.adjustment import check_method
 from xdelnx.algorithms.subsampling import as_size
 from xdelnx.chunks import blocks
+from xdelnx.chunks.devices import resolve_device
 from xdelnx.chunks.passes import Dispersion
 from xdelnx.designs.contrasts import Contrast, resolve_contrasts
 from xdelnx.designs.design import Design, build_design
@@ -152,7 +153,10 @@ def fit(
         Name of the variable with the counts; of an AnnData the layer, or ``"X"``, which it is by default where no
         layer is called "counts".
     device
-        ``"auto"`` or ``"cpu"``.
+        ``"cpu"``; ``"gpu"``, a CUDA card by way of CuPy, in this process or, on a cluster, in every worker; or
+        ``"auto"``, a card where there is one. What it was is in the result's attributes: ``"auto"`` where some
+        workers have a card and others not. What a card has no part in: the look at the counts, size factors, the
+        step across genes, and bias-adjusted deviances (``method="edger"``), which the processor does.
     compute
         False: return a Dataset of Dask arrays; no counts are read before it is computed (lazy sample
         metadata is, all of it at once, for the design).
@@ -198,7 +202,7 @@ def fit(
     """
     if by is not None:
         return fit_by_group(fit, **locals())  # the arguments, and nothing else as yet
-    device, adjust = blocks.resolve_device(device), check_method(adjust)
+    device, adjust = resolve_device(device), check_method(adjust)
     table = inputs.as_counts(data, counts)
     if isinstance(design, str):
         inputs.check_columns(design, table)

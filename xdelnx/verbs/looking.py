@@ -12,6 +12,7 @@ import xarray as xr
 from scipy.special import chdtrc
 
 from xdelnx.chunks import blocks, fitted_passes
+from xdelnx.chunks.devices import resolve_device
 from xdelnx.messages import closest, fail, shown
 from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
@@ -147,8 +148,8 @@ def visited(data: Any, fit: Any, genes: Any, dispersion: str) -> Reopened:
 
 def _pass(again: Reopened, step: Callable[..., Any]) -> tuple[list[Any], list[slice]]:
     """What the step says of each block, lazily, and the genes of the blocks."""
-    plan = again.plan((), blocks.resolve_device("auto"))
-    read = again.blocks()
+    plan = again.plan((), resolve_device("auto"))
+    read = again.blocks(plan.device)
     return fitted_passes.by_gene(read, plan, again.scale(plan), again.arrays, step), read.bounds
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xdelnx.chunks import blocks, fitted_passes
+from xdelnx.chunks.devices import resolve_device
 from xdelnx.designs.design import as_matrix
 from xdelnx.designs.model_matrix import rows_of
 from xdelnx.messages import fail, listing, shown
@@ -147,7 +148,7 @@ def _errors(again: Reopened, rows: np.ndarray, *, unscaled: bool) -> np.ndarray:
     """Standard errors (sample, gene) of the linear predictor."""
     clusters = clusters_of(again.table, again.options.get("cluster"), again.model, ())
     arrays = {k: v for k, v in again.arrays.items() if not (unscaled and k == "ql_dispersion_shrunken")}
-    plan = again.plan((), blocks.resolve_device("auto"), clusters=clusters)
-    result = fitted_passes.covariance(again.blocks(), plan, again.scale(plan), arrays)
+    plan = again.plan((), resolve_device("auto"), clusters=clusters)
+    result = fitted_passes.covariance(again.blocks(plan.device), plan, again.scale(plan), arrays)
     found = blocks.settled(result, "standard errors")
     return np.sqrt(np.einsum("rp,gpq,rq->rg", rows, found["covariance"], rows, optimize=True))

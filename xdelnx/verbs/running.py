@@ -11,6 +11,7 @@ import numpy as np
 
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
+from xdelnx.chunks.devices import block_entries
 from xdelnx.chunks.journal import Journal, in_force
 from xdelnx.chunks.outlier_passes import with_replaced
 from xdelnx.designs.contrasts import Contrast
@@ -74,7 +75,8 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
     """Run all passes, or build their graph; ``replacing`` outliers takes a fit before."""
     table, plan, (by_sample, by_entry) = job.table, job.plan, job.offset
     journal = _begun() if compute else None
-    gene_blocks = blocks.gene_blocks(table.array, by_entry, job.weights)
+    entries = block_entries(plan.device)
+    gene_blocks = blocks.gene_blocks(table.array, by_entry, job.weights, entries=entries)
     if journal is not None:
         gene_blocks = replace(gene_blocks, journal=journal.part("before") if replacing else journal)
     settle = blocks.settled if compute else blocks.left_lazy

@@ -12,6 +12,7 @@ from xdelnx.algorithms.centring import Directions, directions_of, imbalance
 from xdelnx.algorithms.scaling import METHODS
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
+from xdelnx.chunks.devices import resolve_device
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, build_design
 from xdelnx.errors import warn
@@ -103,9 +104,7 @@ def _corrected(factors: np.ndarray, table: Counts, design: Any, gene_blocks: Any
     centred = centred_by(INVARIANT, model, 0.0)
     if centred is None:
         return factors
-    plan = make_plan(
-        model, (), ridge=0.0, cox_reid=True, device=blocks.resolve_device("auto"), centred=centred
-    )
+    plan = make_plan(model, (), ridge=0.0, cox_reid=True, device=resolve_device("auto"), centred=centred)
     scale = passes.make_scale(factors, None, plan.layout, seen, per_entry=False)
     options = AcrossGenes(len(table.samples) - len(model.names), shrinkage=True, single=False)
     how = blocks.settled, blocks.called

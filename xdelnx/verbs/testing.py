@@ -10,6 +10,7 @@ import xarray as xr
 
 from xdelnx.algorithms.adjustment import check_method
 from xdelnx.chunks import blocks, fitted_passes
+from xdelnx.chunks.devices import resolve_device
 from xdelnx.designs.contrasts import Contrast, resolve_contrasts
 from xdelnx.designs.design import Design
 from xdelnx.messages import fail, listing
@@ -79,7 +80,7 @@ def test(
     ----------
     McCarthy & Smyth 2009, doi:10.1093/bioinformatics/btp053, for ``lfc_threshold``.
     """
-    device = blocks.resolve_device(device)
+    device = resolve_device(device)
     threshold = inputs.as_amount(lfc_threshold, "lfc_threshold") * np.log(2.0)
     adjust = None if adjust is None else check_method(adjust)
     again = reopen(data, fit)
@@ -91,7 +92,13 @@ def test(
     plan = again.plan(questions, device, threshold, clusters_of(again.table, cluster, again.model, questions))
     weights = [question.weights for question in questions]
     result = fitted_passes.test(
-        again.blocks(), plan, again.scale(plan), again.arrays, weights, again.table.genes, threshold
+        again.blocks(plan.device),
+        plan,
+        again.scale(plan),
+        again.arrays,
+        weights,
+        again.table.genes,
+        threshold,
     )
     result = blocks.settled(result, "testing") if compute else result
     dataset = test_dataset(result, again.table, questions, again.model, cluster is not None)

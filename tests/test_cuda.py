@@ -1,0 +1,607 @@
+"""The card's kernels without a card: their source compiled for it, and run by this machine's processor.
+
+The numbers are compared with the Numba kernels', from whose source most are translated: what is checked is the
+translation, the launch, and that the algorithms keep to what CuPy can do.
+"""
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import threading
+from types import SimpleNamespace
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import xarray as xr
+
+import xdelnx as xd
+from xdelnx.algorithms.tiles import Block
+from xdelnx.chunks.devices import computed
+from xdelnx.kernels import devices
+from xdelnx.kernels.backend import CPU
+from xdelnx.kernels.cuda import hosted
+from xdelnx.kernels.cuda.card import OPTIONS, CardBackend
+from xdelnx.kernels.cuda.catalogue import KERNELS, source
+from xdelnx.kernels.cuda.device import shape_of_launch
+from xdelnx.kernels.cuda.translate import GENE, KIND, SAMPLE, Program, UntranslatableError
+
+needs_compiler = pytest.mark.skipif(hosted.compiler() is None, reason="no C++ compiler is installed")
+# The same formulas; sums in another order, multiplications and additions perhaps fused.
+ROUNDING = 1e-12
+
+
+# ---- a package that is as strict as CuPy -----------------------------------------------------------------
+
+
+class CardArray:
+    """An array that NumPy cannot see, with what the algorithms use of CuPy's."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, host):
+        self.host = host
+
+    def __array__(self, *_arguments, **_options):
+        msg = "Implicit conversion to a NumPy array is not allowed"
+        raise TypeError(msg)
+
+    shape = property(lambda self: self.host.shape)
+    ndim = property(lambda self: self.host.ndim)
+    size = property(lambda self: self.host.size)
+    dtype = property(lambda self: self.host.dtype)
+    itemsize = property(lambda self: self.host.itemsize)
+
+    def __bool__(self):
+        return bool(self.host)
+
+    def __int__(self):
+        return int(self.host)
+
+    def __getitem__(self, key):
+        return CardArray(np.asarray(self.host[unwrapped(key)]))
+
+    def reshape(self, *shape):
+        return CardArray(self.host.reshape(*shape))
+
+    def view(self, dtype):
+        return CardArray(self.host.view(dtype))
+
+    def astype(self, dtype):
+        return CardArray(self.host.astype(dtype))
+
+    def set(self, values):
+        self.host[...] = values
+
+
+def _operator(name):
+    def method(self, *others):
+        return CardArray(np.asarray(getattr(self.host, name)(*map(unwrapped, others))))
+
+    return method
+
+
+OPERATORS = "add radd sub rsub mul rmul truediv rtruediv pow mod floordiv neg lt le gt ge eq ne and or invert"
+for _name in OPERATORS.split():
+    setattr(CardArray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+def unwrapped(value):
+    if isinstance(value, tuple | list):
+        return type(value)(unwrapped(part) for part in value)
+    if isinstance(value, np.ndarray):
+        msg = "Unsupported type <class 'numpy.ndarray'>"
+        raise TypeError(msg)
+    return value.host if isinstance(value, CardArray) else value
+
+
+def wrapped(value):
+    if isinstance(value, tuple):
+        return tuple(map(wrapped, value))
+    return CardArray(np.asarray(value))
+
+
+# Arguments as CuPy 13 and 14 have them.
+SIGNATURES = {
+    "clip": ["a", "a_min", "a_max"],
+    "var": ["a", "axis", "ddof"],
+    "argsort": ["a"],
+    "concatenate": ["tup", "axis"],
+    "transpose": ["a", "axes"],
+    "take": ["a", "indices", "axis"],
+    "searchsorted": ["a", "v", "side"],
+    **{name: ["a", "axis"] for name in ("sum", "mean", "max", "any", "all", "sort", "count_nonzero")},
+    "stack": ["tup", "axis"],
+    **{name: ["a"] for name in ("abs", "exp", "log", "sqrt", "floor", "isfinite", "nonzero")},
+    "ascontiguousarray": ["a"],
+    "isin": ["element", "test_elements"],
+    "where": ["condition", "x", "y"],
+    "reshape": ["a", "newshape"],
+    "zeros_like": ["a"],
+    **{name: ["shape", "dtype"] for name in ("zeros", "ones", "empty")},
+    "full": ["shape", "fill_value", "dtype"],
+    "arange": ["start", "stop", "step", "dtype"],
+}
+
+
+class CupyLike(SimpleNamespace):
+    """The functions above on `CardArray`, from NumPy's."""
+
+    def __init__(self):
+        constants = {name: getattr(np, name) for name in ("bool_", "float64", "int32", "int64", "inf", "nan")}
+        super().__init__(**constants, **{name: self.function(name) for name in SIGNATURES})
+        self.cuda = SimpleNamespace(memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError))
+
+    @staticmethod
+    def function(name):
+        def call(*arguments, **options):
+            assert set(options) <= set(SIGNATURES[name]), f"cupy.{name} has no {options}"
+            assert len(arguments) + len(options) <= len(SIGNATURES[name])
+            options = {{"a_min": "min", "a_max": "max", "newshape": "shape"}.get(key, key): value
+                       for key, value in options.items()}  # fmt: skip
+            if name == "argsort":
+                options["stable"] = True
+            return wrapped(getattr(np, name)(*map(unwrapped, arguments), **options))
+
+        return call
+
+    def asarray(self, values, dtype=None):
+        return CardArray(np.array(values.host if isinstance(values, CardArray) else values, dtype=dtype))
+
+    def asnumpy(self, values):
+        return values.host.copy() if isinstance(values, CardArray) else np.asarray(values)
+
+    def get_default_memory_pool(self):
+        return SimpleNamespace(free_all_blocks=lambda: None)
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+def launch(name, blocks, threads, arguments):
+    assert all(size >= 1 for size in (*blocks, *threads))
+    assert np.prod(threads) <= 1024
+    hosted.call(hosted.library()[name], [getattr(value, "host", value) for value in arguments])
+
+
+def card_like(budget=2**22, launch=launch):
+    return CardBackend(CupyLike(), launch, budget)
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """Computing on ``device='gpu'`` runs the card's kernels on the processor, behind arrays like CuPy's."""
+    backend = card_like()
+    monkeypatch.setattr(devices, "missing", lambda: "")
+    monkeypatch.setattr(devices, "card", lambda: backend)
+    monkeypatch.setattr(devices, "free_memory", lambda: 2**28)
+    monkeypatch.setattr(CardBackend, "staged", lambda self, values: values)
+    return backend
+
+
+def test_cupy_has_what_is_used_of_it():
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    for name, names in SIGNATURES.items():
+        assert hasattr(cupy, name)
+        if inspect.isfunction(getattr(cupy, name)) and name not in {"arange"}:
+            known = inspect.signature(getattr(cupy, name)).parameters
+            assert set(names) - {"tup"} <= set(known) | {"a"}, (
+                f"cupy.{name}{inspect.signature(getattr(cupy, name))}"
+            )
+
+
+# ---- every kernel compiles for a card ---------------------------------------------------------------------
+
+
+def test_kernels_compile_with_nvcc(tmp_path):
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not installed")
+    path = tmp_path / "kernels.cu"
+    path.write_text(hosted.prelude() + source())
+    done = subprocess.run(
+        [nvcc, "-std=c++17", "-arch=sm_80", "-ptx", str(path), "-o", str(tmp_path / "kernels.ptx")],
+        capture_output=True, text=True, check=False, env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ptx = (tmp_path / "kernels.ptx").read_text()
+    assert all(f".entry {name}(" in ptx for name in KERNELS)
+    assert "atom." not in ptx
+    assert "red." not in ptx.replace(".shared.", "."), "a sum by atomics has another order in every run"
+
+
+def test_kernels_compile_with_nvrtc():
+    """As CuPy does it, which would ask the card for its architecture."""
+    nvrtc = pytest.importorskip("cupy", reason="CuPy is not installed").cuda.nvrtc
+    try:
+        nvrtc.getVersion()
+    except Exception as error:  # noqa: BLE001 - CuPy's way to say so differs between versions
+        pytest.skip(f"NVRTC is not installed: {error}")
+    program = nvrtc.createProgram(hosted.prelude() + source(), "kernels.cu", [], [])
+    try:
+        nvrtc.compileProgram(program, [*OPTIONS, "-arch=compute_80"])
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program))
+    ptx = nvrtc.getPTX(program)
+    assert all(f".entry {name}(" in (ptx.decode() if isinstance(ptx, bytes) else ptx) for name in KERNELS)
+
+
+# ---- and gives the numbers of the processor's -------------------------------------------------------------
+
+
+def arguments(seed=0, kinds=3, genes=40, samples=30):
+    """Something for every kernel's arguments, by name."""
+    rng = np.random.default_rng(seed)
+    starts = np.sort(np.r_[0, rng.choice(np.arange(1, samples), kinds - 1, replace=False), samples])
+    y = rng.negative_binomial(0.7, 0.05, (genes, samples)).astype(float)
+    scale = rng.lognormal(0.0, 0.3, (1, samples))
+    rows = np.sort(rng.choice(genes, genes - genes // 5, replace=False))
+    active = rows.size
+    values, at = y[y > 0], np.nonzero(y)
+    bounds = np.array([np.searchsorted(at[0] * samples + at[1], g * samples + starts) for g in range(genes)])
+    weights = rng.uniform(0.2, 2.0, (genes, samples))
+    groups, rest = 3, 2
+    x = rng.normal(size=(genes, samples, groups + rest))
+    x[:, :, :groups] = np.eye(groups)[rng.integers(groups, size=(genes, samples))]
+
+    def packed(w):
+        full = np.einsum("gs,gsi,gsj->gij", w, x, x)
+        i, j = np.tril_indices(rest)
+        cross = full[:, :groups, groups:].reshape(genes, -1)
+        return np.concatenate(
+            [full[:, range(groups), range(groups)], cross, full[:, groups + i, groups + j]], axis=1
+        )
+
+    w = rng.uniform(0.1, 1.0, (genes, samples))
+    return {
+        "y": y, "scale": scale, "weights": weights, "starts": starts,
+        "m": rng.lognormal(1.0, 1.0, (active, kinds)), "theta": rng.choice([0.0, 1e-9, 0.3, 40.0], active),
+        "rows": rows, "x": rng.normal(size=(genes, samples)), "values": values, "s": scale[0, at[1]],
+        "bounds": bounds, "ends": np.r_[bounds[:, 0], bounds[-1, -1]], "mean": rng.lognormal(size=genes),
+        "n_samples": samples, "totals": rng.lognormal(size=(genes, kinds)),
+        "scales": rng.lognormal(size=(1, kinds)), "sizes": rng.lognormal(size=(genes, kinds)),
+        "rate": rng.lognormal(size=genes), "table": rng.normal(size=(4, samples)),
+        "b": rng.normal(size=(genes, 4)), "shift": rng.normal(size=samples), "groups": groups,
+        "information": packed(w), "rhs": rng.normal(size=(genes, groups + rest)),
+        "vectors": rng.normal(size=(6, groups + rest)), "w1": packed(w), "w2": packed(w * w),
+        "w3": packed(w * w * w),
+    }  # fmt: skip
+
+
+def call(backend, name, given):
+    if name == "dispersion_count_sums":
+        tails = backend.kernel("count_tails")(
+            backend.asarray(given["values"]), backend.indices(given["ends"])
+        )
+        return backend.kernel(name)(*tails, given["theta"], given["rows"])
+    if name == "weighted_count_sums":
+        tails = backend.kernel("weighted_tails")(*map(backend.asarray, (given["y"], given["weights"])))
+        return backend.kernel(name)(*tails, given["theta"], given["rows"])
+    given = given | ({"theta": given["rate"] - 0.5} if name == "start_of_kinds" else {})
+    return backend.kernel(name)(*(given[argument] for argument in KERNELS[name].inputs))
+
+
+def assert_close(found, expected, message=""):
+    found, expected = (part if isinstance(part, tuple) else (part,) for part in (found, expected))
+    for one, other in zip(found, expected, strict=True):
+        one, other = (np.asarray(getattr(part, "host", part)) for part in (one, other))
+        size = np.max(np.abs(other[np.isfinite(other)]), initial=0.0)
+        np.testing.assert_allclose(one, other, rtol=ROUNDING, atol=ROUNDING * size, err_msg=message)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", [name for name in KERNELS if name != "exceeding"])
+@pytest.mark.parametrize("kinds", [1, 3, 30])
+def test_kernels_on_the_processor(name, kinds):
+    given = arguments(kinds=kinds)
+    with np.errstate(all="ignore"):
+        expected = call(CPU, name, given)
+    assert_close(call(hosted.hosted(), name, given), expected)
+    assert_close(call(card_like(), name, given), expected)
+
+
+TEAMS = [name for name, kernel in KERNELS.items() if kernel.team is not None]
+TEAM = """
+extern "C" void {name}_team(i64 x, i64 y, {head}) {{ in_a_team(x, y, [=] {{ {name}({values}); }}); }}
+"""
+
+
+@pytest.fixture(scope="module")
+def teams():
+    """Library whose functions run a kernel by a team of threads of the operating system."""
+    extra = ""
+    for name in TEAMS:
+        head = re.search(rf"void {name}\((.*?)\)", source()).group(1)
+        values = ", ".join(part.split()[-1] for part in head.split(", "))
+        extra += TEAM.format(name=name, head=head, values=values)
+    return hosted.library(extra, "-DXDELNX_THREADS", "-O1")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", TEAMS)
+def test_teams_of_threads_add_up(name, teams):
+    """The same kernel by several threads a gene, as on a card: each has its own samples and kinds."""
+    given = arguments(samples=37, genes=12) | ({"weights": np.ones(1)} if name == "exceeding" else {})
+
+    def in_a_team(x, y):
+        def launched(called, blocks, threads, parts):
+            if called == name:
+                parts = [np.int64(x), np.int64(y), *(getattr(part, "host", part) for part in parts)]
+                hosted.call(teams[f"{name}_team"], parts)
+            else:
+                launch(called, blocks, threads, parts)
+
+        return call(card_like(launch=launched), name, given)
+
+    expected = in_a_team(1, 1)
+    for x, y in [(4, 1), (1, 4), (2, 2)]:
+        assert_close(in_a_team(x, y), expected, f"{x} x {y} threads")
+
+
+@needs_compiler
+@pytest.mark.parametrize("weighted", [False, True])
+def test_tails_with_fractions(weighted):
+    rng = np.random.default_rng(1)
+    y = rng.poisson(8.0, (20, 15)) * rng.choice([1.0, 1.3, 0.3], (20, 15))
+    weights = rng.uniform(0.0, 1.0, (20, 15)) * (rng.random((20, 15)) > 0.2)
+    theta, rows = rng.uniform(0.0, 2.0, 20), np.arange(20)
+    results = []
+    for backend in (CPU, card_like()):
+        values, w = backend.asarray(y), backend.asarray(weights)
+        if weighted:
+            tails = backend.kernel("weighted_tails")(values, w)
+        else:
+            flat = backend.xp.reshape(values, (-1,))
+            tails = backend.kernel("count_tails")(flat, backend.indices(np.arange(21) * 15))
+        sums = backend.kernel("weighted_count_sums" if weighted else "dispersion_count_sums")
+        results.append((tails[0], sums(*tails, theta, rows)))
+    assert_close(results[1], results[0])
+
+
+def test_what_has_no_translation_is_refused():
+    def loop(x, out):
+        for i in range(x.size):
+            out[0] = sorted(x)[i]
+
+    with pytest.raises(UntranslatableError, match=r"loop: no translation for 'sorted\(x\)'"):
+        Program().kernel("loop", loop, {"x": "d1", "out": "d1"}, {})
+
+
+def test_a_loop_over_threads_may_only_add():
+    def last(x, out):
+        for g in range(out.size):
+            found = 0.0
+            for i in range(x.size):
+                found = x[i]
+            out[g] = found
+
+    with pytest.raises(UntranslatableError, match="last: no translation for"):
+        Program().kernel("last", last, {"x": "d1", "out": "d1"}, {"g": GENE, "i": SAMPLE, "k": KIND})
+
+
+@pytest.mark.parametrize("samples", [3, 30, 3_000, 60_000])
+@pytest.mark.parametrize("kinds", [1, 2, 40, 3_000])
+def test_launches_are_within_a_card_s_limits(samples, kinds):
+    """Powers of two, teams within a warp or alone in their block, at most 1,024 threads."""
+    kernel = KERNELS["newton_sums"]
+    scale, m = np.empty((1, max(samples, kinds))), np.empty((5000, kinds))
+    blocks, (x, y, z) = shape_of_launch(kernel, SimpleNamespace(scale=scale, m=m), 5000)
+    assert all(size & (size - 1) == 0 for size in (x, y, z))
+    assert x * y * z <= 1024
+    assert x * y <= 32 or z == 1
+    assert x <= 32 or y == 1
+    assert (x * y * z) % 32 == 0 or x * y * z < 32 or x > 32
+    assert (blocks[0] - 1) * z < 5000 <= blocks[0] * z
+
+
+# ---- whole fits -------------------------------------------------------------------------------------------
+
+
+def same_fit(one, other):
+    """Equal to 1e-9; what is on its way to infinity (separated genes) stops anywhere far out."""
+    assert set(one.data_vars) == set(other.data_vars)
+    far = one["status"] == 2 if "status" in one else None
+    for name in one.data_vars:
+        if one[name].dtype.kind not in "fiu" or name == "iterations":
+            continue
+        if name in AT_INFINITY and far is not None:
+            one, other = (part.assign({name: part[name].where(~far, 0.0)}) for part in (one, other))
+        a, b = np.asarray(one[name].values, float), np.asarray(other[name].values, float)
+        floor = 1e-12 if name in {"pval", "padj"} else 1e-9 * np.nanmax(np.abs(b), initial=0.0)
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=floor, err_msg=name)
+
+
+AT_INFINITY = ("beta", "coef", "standard_error", "lfc_se", "ci_low", "ci_high")
+
+
+def simulated(n_samples=24, n_genes=150, **options):
+    return xd.simulate(n_samples, n_genes, n_batches=2, covariate="age", seed=5, **options)
+
+
+CASES = {
+    "dense": ("~ condition + batch", {}),
+    "covariate": ("~ condition + age", {}),
+    "every_pair": ("~ condition:batch", {"contrasts": None}),
+    "edger": ("~ condition", {"method": "edger"}),
+    "ridge": ("~ condition + age", {"ridge": 0.3}),
+    "outliers": ("~ condition", {"cooks": "flag"}),
+    "shared": ("~ condition", {"overdispersion": "global"}),
+    "no_cox_reid": ("~ condition", {"cox_reid": False}),
+    "invariant": ("~ condition", {"size_factors": "invariant"}),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", CASES)
+def test_fits(card, name):
+    formula, options = CASES[name]
+    data = simulated()
+    there = xd.fit(data, formula, device="gpu", **options)
+    assert there.attrs["device"] == "gpu"
+    same_fit(there, xd.fit(data, formula, device="cpu", **options))
+
+
+def cells(n=400, genes=40, seed=2):
+    """Counts of cells, most of them 0, of two conditions and six donors, with a gene that has none."""
+    rng = np.random.default_rng(seed)
+    mean = rng.lognormal(-1.5, 1.2, genes) * np.r_[np.ones(genes - 1), 0.0]
+    counts = rng.poisson(mean * rng.gamma(2.0, 0.5, (n, genes)) * rng.lognormal(0.0, 0.3, (n, 1)))
+    donors = np.repeat(np.arange(6), -(-n // 6))[:n]
+    return xr.Dataset(
+        {"counts": (("sample", "gene"), counts.astype(np.uint16))},
+        coords={
+            "gene": [f"g{i}" for i in range(genes)],
+            "condition": ("sample", np.where(donors % 2, "b", "a")),
+            "donor": ("sample", donors.astype(str)),
+        },
+    )
+
+
+CELLS = {
+    "non-zeros": {},
+    "subsample": {"subsample": 200},
+    "weights by sample": {"weights": np.linspace(0.0, 2.0, 400)},
+    "weights by count": {"weights": np.random.default_rng(0).uniform(0.0, 2.0, (400, 40))},
+    "offset by count": {"offset": np.random.default_rng(0).normal(0.0, 0.2, (400, 40)), "size_factors": None},
+    "robust": {"robust": True},
+    "clusters": {"cluster": "donor"},
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", CELLS)
+def test_fits_of_cells(card, name):
+    data = cells()
+    fits = [xd.fit(data, "~ condition", device=device, **CELLS[name]) for device in ("gpu", "cpu")]
+    same_fit(*fits)
+
+
+@needs_compiler
+@pytest.mark.parametrize("tile", [2**16, 2**22])
+def test_fits_of_sparse_cells(card, tile):
+    """Columns of a sparse matrix are sorted on the card; and the same in many small tiles."""
+    card.budget = tile
+    data = cells()
+    stored = scipy.sparse.csr_array(data["counts"].values)
+    obs = pd.DataFrame({"condition": data["condition"].values}, index=[f"c{i}" for i in range(400)])
+    there = xd.fit(anndata.AnnData(stored, obs=obs), "~ condition", device="gpu")
+    same_fit(there.drop_vars("gene"), xd.fit(data, "~ condition", device="cpu").drop_vars("gene"))
+
+
+@needs_compiler
+def test_verbs_after_a_fit(card, monkeypatch):
+    data = simulated()
+    fit = xd.fit(data, "~ batch + condition", device="gpu")
+    verbs = {
+        "test": lambda device: xd.test(data, fit, "batch", device=device),
+        "residuals": lambda _: xd.residuals(data, fit).to_dataset(name="residuals"),
+        "goodness": lambda _: xd.goodness_of_fit(data, fit),
+    }
+    there = {name: verb("gpu").compute() for name, verb in verbs.items()}
+    monkeypatch.setattr(devices, "missing", lambda: "none")
+    for name, verb in verbs.items():
+        same_fit(there[name], verb("cpu").compute())
+
+
+@needs_compiler
+def test_lazy_and_chunked(card):
+    data = simulated()
+    there = xd.fit(data.chunk(gene=40), "~ condition", device="gpu", compute=False).compute()
+    same_fit(there, xd.fit(data, "~ condition", device="cpu"))
+
+
+# ---- memory that runs out, turns -------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_tiles_are_halved_where_memory_runs_out(card):
+    """Until they fit, and from then on; the numbers are those of an ample card."""
+    card.budget, fits_in = 2**27, 2**25
+
+    def small(name, blocks, threads, arguments):
+        if card.budget > fits_in:
+            raise OutOfMemoryError
+        launch(name, blocks, threads, arguments)
+
+    card._launch = small
+    data = simulated()
+    there = xd.fit(data, "~ condition", device="gpu")
+    assert card.budget == fits_in
+    same_fit(there, xd.fit(data, "~ condition", device="cpu"))
+
+
+def test_memory_that_is_too_small_is_an_error(card):
+    def none(*_):
+        raise OutOfMemoryError
+
+    card._launch = none
+    with pytest.raises(
+        MemoryError, match=r"the gpu's memory is too small .* smaller chunks of genes .* device='cpu'"
+    ):
+        xd.fit(simulated(), "~ condition", device="gpu")
+
+
+def test_a_card_that_is_not_there():
+    with pytest.raises(ValueError, match=r"device='gpu' is not there here: CuPy .*; or take device='cpu'"):
+        xd.fit(simulated(), "~ condition", device="gpu") if devices.missing() else pytest.skip(
+            "there is a card"
+        )
+
+
+def test_auto_is_the_processor_without_a_card(monkeypatch):
+    monkeypatch.setattr(devices, "missing", lambda: "none")
+    assert xd.fit(simulated(8, 40), "~ condition").attrs["device"] == "cpu"
+
+
+def test_one_thread_computes_while_others_read(card):
+    """A block is read while another is computed: each waits for the other, and would wait for ever in turns."""
+    computing, read = threading.Event(), threading.Event()
+    events = []
+
+    def compute(plan, block):
+        events.append("computing")
+        computing.set()
+        assert read.wait(30), "nothing was read while this block was computed"
+        events.append("computed")
+        return {}
+
+    def reader():
+        assert computing.wait(30)
+        read.set()
+        computed(lambda *_: events.append("next"), SimpleNamespace(backend=card), block)
+
+    block = Block(np.zeros((2, 2)), None)
+    thread = threading.Thread(target=reader)
+    thread.start()
+    computed(compute, SimpleNamespace(backend=card), block)
+    thread.join()
+    assert events == ["computing", "computed", "next"]
+
+
+# ---- where there is a card --------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(bool(devices.missing()), reason=f"no card: {devices.missing()}")
+@pytest.mark.parametrize("name", [*CASES, *CELLS])
+def test_fits_on_a_card(name):
+    formula, options = CASES.get(name, ("~ condition", CELLS.get(name)))
+    data = simulated() if name in CASES else cells()
+    same_fit(*(xd.fit(data, formula, device=device, **options) for device in ("gpu", "cpu")))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(bool(devices.missing()), reason=f"no card: {devices.missing()}")
+@pytest.mark.parametrize("name", [name for name in KERNELS if name != "exceeding"])
+@pytest.mark.parametrize("kinds", [1, 3, 30, 300])
+def test_kernels_on_a_card(name, kinds):
+    given = arguments(kinds=kinds, samples=max(30, 4 * kinds))
+    there = call(devices.backend_on("gpu"), name, given)
+    there = tuple(map(devices.backend_on("gpu").to_numpy, there if isinstance(there, tuple) else (there,)))
+    with np.errstate(all="ignore"):
+        assert_close(there, call(CPU, name, given))
