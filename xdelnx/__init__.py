@@ -8,6 +8,7 @@
 ['feature', 'log2fc', 'coef', 'stat', 'pval', 'padj']
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import version as _version
 from typing import Any
@@ -18,6 +19,7 @@ _HOME = {
     "adjust": "verbs.adjusting",
     "convert": "storage.io",
     "covariance": "verbs.inference",
+    "describe": "verbs.describing",
     "filter_by_expression": "verbs.filtering",
     "fit": "verbs.fitting",
     "from_anndata": "storage.io",
@@ -49,6 +51,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         msg = f"module 'xdelnx' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}"
         raise AttributeError(msg)
+    import_module("xdelnx.accessor")
     module = import_module(f"xdelnx.{_HOME[name]}")
     value = module if _HOME[name] == name else getattr(module, name)
     globals()[name] = value
@@ -57,3 +60,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
+
+
+if "xarray" in sys.modules:  # otherwise `ds.xdelnx` is there from the first use of a verb on
+    import_module("xdelnx.accessor")

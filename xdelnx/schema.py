@@ -122,6 +122,7 @@ COORDINATES = {
     COEFFICIENT2: "coefficient, a column of the design matrix",
     CONTRAST: "what was tested",
 }
+FIRST = ("log2fc", "lfc_se", "ci_low", "ci_high", "auroc", "stat", "pval", "padj", "status", "coef", "mean")
 TEST_VARIABLES = ("log2fc", "coef", "lfc_se", "ci_low", "ci_high", "stat", "pval")
 
 
@@ -132,6 +133,13 @@ def status_attributes() -> dict[str, Any]:
         "flag_meanings": " ".join(s.name.lower() for s in Status),
         "flag_advice": [ADVICE[s] for s in Status],
     }
+
+
+def arranged(dataset: xr.Dataset) -> xr.Dataset:
+    """Put what most people look for first where a Dataset lists its variables."""
+    return dataset[
+        sorted(dataset.data_vars, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    ]
 
 
 def annotate(dataset: xr.Dataset) -> xr.Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,13 +45,14 @@ def check_outputs(args: argparse.Namespace) -> None:
 def finish(result: xr.Dataset, args: argparse.Namespace) -> None:
     """Write the store and the table, both or neither, and say what was found."""
     from xdelnx.storage.stores import replacing, write_store
+    from xdelnx.verbs.describing import findings
 
     table = replacing(args.table, overwrite=args.overwrite, table=True) if args.table else nullcontext()
     with table as partial:
         if partial is not None:
             _write_table(_genes(result), partial, Path(args.table))
         write_store(result, args.out, overwrite=args.overwrite)
-    for line in _summary(result):
+    for line in findings(result):
         say(line)
     say(f"wrote {args.out}" + (f" and {args.table}" if args.table else ""))
 
@@ -78,21 +78,3 @@ def _write_table(table: pd.DataFrame, partial: Path, target: Path) -> None:
 
     compression: Any = "gzip" if target.suffix == ".gz" else None
     table.to_csv(partial, sep=TABLES[table_suffix(target)], index=False, compression=compression)
-
-
-def _summary(result: xr.Dataset) -> Iterator[str]:
-    """Say how many genes each contrast found, and how many genes need a look."""
-    from xdelnx.status import Status
-
-    if "padj" in result:
-        for name in result["contrast"].values:
-            padj = result["padj"].sel(contrast=name).values
-            tested = int((padj == padj).sum())
-            found = int((padj < 0.05).sum())
-            yield f"{name}: {found:,} of {tested:,} tested genes at a false discovery rate of 5 %"
-    if "status" in result:
-        status = result["status"].values
-        numbers = {kind.name.lower(): int((status == kind).sum()) for kind in Status if kind != Status.OK}
-        notes = [f"{number:,} {name}" for name, number in numbers.items() if number]
-        if notes:
-            yield f"status of genes: {', '.join(notes)} (all others ok)"

@@ -11,7 +11,7 @@ import xarray as xr
 from xdelnx.algorithms.adjustment import METHODS, adjust_pvalues, check_method
 from xdelnx.algorithms.independent_filtering import kept
 from xdelnx.messages import closest, fail, listing
-from xdelnx.schema import GENE
+from xdelnx.schema import GENE, arranged
 
 LONG_NAMES = {
     "bh": "Benjamini-Hochberg",
@@ -127,7 +127,8 @@ def with_adjusted(
     """Put adjusted p-values into a result, if it has tests."""
     if "pval" not in result:
         return result
-    return result.assign(padj=_adjusted(result["pval"], method, [*together], filter_by, alpha))
+    adjusted = _adjusted(result["pval"], method, [*together], filter_by, alpha)
+    return arranged(result.assign(padj=adjusted))
 
 
 def _adjusted(
