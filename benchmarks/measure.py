@@ -23,13 +23,14 @@ LIBRARIES = ("numpy", "scipy", "numba", "pandas", "xarray", "dask", "zarr")
 
 @dataclass(frozen=True)
 class Cost:
-    """Outcome of a command: exit status, wall-clock seconds, peak memory (MB), and its last words.
+    """Outcome of a command: exit status, wall-clock and processor seconds, peak memory (MB), and its last words.
 
     ``others`` is how many cores other processes kept busy meanwhile (NaN where the system does not tell).
     """
 
     status: int
     seconds: float
+    processor: float
     peak_mb: float
     said: str
     load: float
@@ -39,7 +40,13 @@ class Cost:
     @property
     def record(self) -> dict[str, Any]:
         """As it is written down."""
-        return {"whole": self.seconds, "peak_mb": self.peak_mb, "load": self.load, "others": self.others}
+        return {
+            "whole": self.seconds,
+            "processor": self.processor,
+            "peak_mb": self.peak_mb,
+            "load": self.load,
+            "others": self.others,
+        }
 
 
 def run(
@@ -74,7 +81,7 @@ def run(
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     unit = 1024**2 if sys.platform == "darwin" else 1024
     said = re.sub(r"(/[^\s/:'\"]+){2,}", "...", lines[-1]) if lines else ""  # no paths of this machine
-    return Cost(process.returncode, seconds, usage.ru_maxrss / unit, said, load, others, late.is_set())
+    return Cost(process.returncode, seconds, own, usage.ru_maxrss / unit, said, load, others, late.is_set())
 
 
 def _busy_seconds() -> float:

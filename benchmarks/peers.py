@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, report
+from benchmarks import atlas, measure, report
+from benchmarks.atlas import COMMAND_LINE
 from benchmarks.scenarios import SCENARIOS, Scenario
 
 HERE = Path(__file__).parent
@@ -32,7 +33,6 @@ RESULTS = HERE / "results"
 R_PEERS = ("glmGamPoi", "edgeR", "DESeq2")
 PYTHON_PEERS = ("delnx", "pydeseq2", "inmoose", "edgepython", "crispyx")
 OWN = ("xdelnx", "xdelnx command line", "xdelnx, first time")
-COMMAND_LINE = [sys.executable, "-c", "import sys; from xdelnx.cli import main; sys.exit(main())"]
 SLOW = 10.0  # seconds: what takes longer is run once
 
 
@@ -179,24 +179,17 @@ def _say(scenario: Scenario, peer: Peer, record: dict[str, Any]) -> None:
 def measure_atlas(work: Path, args: argparse.Namespace) -> dict[str, Any]:
     """68,579 x 20,000 at 3 %, from Zarr to Zarr, by the command line."""
     case = work / "atlas"
-    maker = [sys.executable, "-m", "benchmarks.scenarios", "atlas", str(case), "--scale", str(args.scale)]
+    size = ["--cells", str(int(atlas.CELLS * args.scale)), "--genes", str(int(atlas.GENES * args.scale))]
+    maker = [sys.executable, "-m", "benchmarks.atlas", *size, "--work", str(case), "--runs", "0"]
     env = {"PYTHONPATH": str(HERE.parent)}
     made = measure.run(maker, work / "make.txt", env=env, limit=3600)
     if made.status != 0:
         raise RuntimeError(made.said)
     runs = []
     for _ in range(args.runs):
-        shutil.rmtree(work / "fit.zarr", ignore_errors=True)
-        measure.wait_until_quiet(args.pause)
-        command = [*COMMAND_LINE, "fit", str(case / "counts.zarr"), str(work / "fit.zarr")]
-        cost = measure.run(
-            [*command, "--design", "~ condition"], work / "atlas.txt", env=env, limit=args.limit
-        )
-        runs.append(cost.record)
-        if cost.status != 0 or cost.timed_out:
-            runs[-1]["failed"] = cost.said or "stopped"
+        runs.append(atlas.run_fit(case, args.limit, args.pause))
         print(f"{time.strftime('%H:%M:%S')} atlas {runs[-1]}", flush=True)
-    stored = sum(path.stat().st_size for path in (case / "counts.zarr").rglob("*") if path.is_file())
+    stored = atlas.stored_bytes(case / atlas.STORE)
     shutil.rmtree(case)
     return {"runs": runs, "stored_mb": stored / 1e6, "made_in": made.seconds}
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 REFERENCE_VARIABLE = "XDELNX_REFERENCE"
 SPARE_GENES = 1.2  # made, so that enough have a count
-THINNING = 0.055  # of the counts of simulated cells, for 3 % non-zero
 SLOW_ON_CELLS = "made for bulk data, not tried on thousands of cells"
 SLOW_ON_MORE = "takes a minute or more on 5,000 cells"
 
@@ -205,43 +204,14 @@ def _referred(scenario: Scenario, root: Path) -> xr.Dataset:
     return dataset.assign({name: ("sample", values) for name, values in columns.items()})
 
 
-def make_atlas(folder: Path, n_samples: int = 68_579, n_genes: int = 20_000) -> None:
-    """Write counts.zarr with about 3 % non-zero counts, block by block: simulated cells, thinned."""
-    import dask
-    import numpy as np
-
-    import xdelnx
-    from xdelnx.storage.stores import write_store
-
-    def thinned(block: Any, block_info: Any = None) -> Any:
-        number = 0 if block_info is None else block_info[0]["chunk-location"][1]
-        rng = np.random.default_rng([2, number])
-        out = np.zeros(block.shape, dtype=np.uint16)
-        at = block.nonzero()
-        out[at] = rng.binomial(block[at], THINNING)
-        return out
-
-    chunks = max(min(512, n_genes // 4), 1)
-    dataset = xdelnx.simulate(n_samples, n_genes, **_CELLS, seed=2, chunks=chunks)
-    dataset["counts"] = dataset["counts"].copy(
-        data=dataset["counts"].data.map_blocks(thinned, dtype=np.uint16)
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    with dask.config.set(scheduler="synchronous"):  # one block in memory at a time
-        write_store(dataset, folder / "counts.zarr", overwrite=True)
-
-
 def main() -> None:
     """Make one case."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("name", choices=[*SCENARIOS, "atlas"])
+    parser.add_argument("name", choices=list(SCENARIOS))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scale", type=float, default=1.0, help="make a smaller version")
     args = parser.parse_args()
-    if args.name == "atlas":
-        make_atlas(args.folder, max(int(68_579 * args.scale), 200), max(int(20_000 * args.scale), 100))
-    else:
-        make_case(SCENARIOS[args.name], args.folder, args.scale)
+    make_case(SCENARIOS[args.name], args.folder, args.scale)
 
 
 if __name__ == "__main__":

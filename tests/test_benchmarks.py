@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import xdelnx as xd
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -68,6 +70,39 @@ def test_peers(tmp_path):
     table = path.with_suffix(".md").read_text()
     assert "| xdelnx |" in table
     assert "pydeseq2: no folder of peers given" in table
+
+
+def test_atlas(tmp_path):
+    size = "--cells", 3000, "--genes", 200, "--density", 0.05
+    done = command("benchmarks.atlas", *size, "--work", tmp_path / "atlas", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = next(tmp_path.glob("*-atlas-3000x200.md")).read_text()
+    assert "| genes tested | 1" in table, "of 200 genes, 5 % of which have no count"
+    counts = xd.open_counts(tmp_path / "atlas" / "counts.zarr")["counts"].values
+    # 600,000 counts; the 200 genes' own densities are from a wide distribution, but it is solved for these
+    assert (counts > 0).mean() == pytest.approx(0.05, rel=0.03)
+
+
+def test_counts_drawn_by_gaps_are_negative_binomial(monkeypatch):
+    """Both moments, and the zeros, against the formulas; 2e5 draws each."""
+    draw_block = module("counts_by_gap", monkeypatch).draw_block
+    n, scale = 200_000, np.array([0.5, 2.0])
+    order = np.arange(n)
+    mean, theta = np.array([[0.1, 0.4], [1.5, 1.5], [0.0, 0.02]]), np.array([3.0, 0.2, 1.0])
+    by_sample = np.where(order % (n // 2) < n // 4, *scale)  # rising in both groups
+    counts = draw_block(1, (order, by_sample, np.array([0, n // 2, n])), mean, theta)
+    for g in range(3):
+        for k in range(2):
+            for s in scale:
+                some = counts[n // 2 * k : n // 2 * (k + 1), g][by_sample[: n // 2] == s].astype(float)
+                mu, size = mean[g, k] * s, n // 4
+                sd = np.sqrt(mu + theta[g] * mu**2)
+                assert some.mean() == pytest.approx(mu, abs=5 * sd / np.sqrt(size))
+                assert some.var() == pytest.approx(sd**2, rel=0.25, abs=1e-12)
+                zero = (1 + theta[g] * mu) ** (-1 / theta[g])
+                assert (some == 0).mean() == pytest.approx(
+                    zero, abs=5 * np.sqrt(zero * (1 - zero) / size) + 1e-12
+                )
 
 
 def test_scaling(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ class Survey:
     non_zero: int
     fractions: int  # non-zero counts that are not whole numbers
     largest: float
-    offset_scale: np.ndarray  # (sample,) sum over expressed genes of the exponential of a per-gene offset
+    offset_scale: (
+        np.ndarray
+    )  # (sample,) sum over expressed genes of the exponential of a per-gene offset; () for none
     bad_offset: np.ndarray  # (gene,) how many NaN or infinite offsets
     large_offset: np.ndarray  # (gene,) how many offsets that can be no logarithms
     bad_weight: np.ndarray  # (gene,) how many NaN, infinite or negative weights of entries
@@ -46,11 +49,11 @@ class Survey:
 def look(counts: Any, with_them: np.ndarray | Entries | None = None) -> Survey:
     """Survey a block (sample, gene), dense or sparse, with its per-entry offset (natural log) and weights, if any."""
     matrix, (offset, weights) = as_matrix(counts), parts(with_them)
-    n_samples, n_genes = matrix.shape
+    n_genes = matrix.shape[1]
     totals, non_zero, negative, largest, not_finite, fractions = _look_at_counts(matrix)
     expressed = non_zero > negative + not_finite
     none = np.zeros(n_genes, dtype=np.int64)
-    offset_scale = np.zeros(n_samples)
+    offset_scale = np.zeros(())
     bad_offset = large_offset = bad_weight = none
     if weights is not None:
         expressed = counts_with_weight(matrix, weights) > 0
@@ -105,14 +108,14 @@ def _look_at_sparse(
 def join(surveys: Sequence[Survey]) -> Survey:
     """Put the surveys of consecutive gene blocks together."""
     return Survey(
-        totals=np.sum([s.totals for s in surveys], axis=0),
+        totals=reduce(np.add, [s.totals for s in surveys]),
         expressed=np.concatenate([s.expressed for s in surveys]),
         negative=np.concatenate([s.negative for s in surveys]),
         not_finite=np.concatenate([s.not_finite for s in surveys]),
         non_zero=sum(s.non_zero for s in surveys),
         fractions=sum(s.fractions for s in surveys),
         largest=max(s.largest for s in surveys),
-        offset_scale=np.sum([s.offset_scale for s in surveys], axis=0),
+        offset_scale=reduce(np.add, [s.offset_scale for s in surveys]),
         bad_offset=np.concatenate([s.bad_offset for s in surveys]),
         large_offset=np.concatenate([s.large_offset for s in surveys]),
         bad_weight=np.concatenate([s.bad_weight for s in surveys]),

@@ -11,6 +11,7 @@ from dask.delayed import Delayed
 
 from xdelnx.algorithms.outcomes import status_of_test
 from xdelnx.algorithms.survey import Survey, checked, join, look
+from xdelnx.chunks import tasks
 from xdelnx.chunks.blocks import Blocks
 from xdelnx.chunks.devices import computed
 from xdelnx.chunks.passes import Scale
@@ -41,7 +42,8 @@ def test(
         dask.delayed(_test_block)(*constants, *read, arrays, (part.start, part.stop))
         for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
     ]
-    return dask.delayed(_test_finish)(arrays, reduced, list(contrasts), genes, threshold)
+    parts = tasks.joined(reduced, _joined_parts)
+    return dask.delayed(_test_finish)(arrays, parts, list(contrasts), genes, threshold)
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
@@ -62,17 +64,21 @@ def _test_block(
     return seen, {}
 
 
+def _joined_parts(parts: list[tuple[Survey, steps.Arrays]]) -> tuple[Survey, steps.Arrays]:
+    seen = join([survey for survey, _ in parts])
+    return seen, gathered.joined([arrays for _, arrays in parts]) if seen.usable else {}
+
+
 def _test_finish(
     fitted: steps.Arrays,
-    parts: list[tuple[Survey, steps.Arrays]],
+    parts: tuple[Survey, steps.Arrays],
     contrasts: list[np.ndarray],
     genes: np.ndarray,
     threshold: float,
 ) -> steps.Arrays:
-    seen = checked(join([survey for survey, _ in parts]), genes)
+    seen, reduced = checked(parts[0], genes), parts[1]
     if not _same_totals(seen.totals, fitted["library_size"], whole=bool(fitted["whole"])):
         fail("these are not the counts the fit was made from: the samples have other totals; test with those")
-    reduced = gathered.joined([arrays for _, arrays in parts])
     if "wald_df" in reduced:
         status = status_of_test(fitted["status"], reduced["reduced_converged"])
         return gathered.cluster_statistics(contrasts, fitted["beta"], reduced, threshold) | {"status": status}

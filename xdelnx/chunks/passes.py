@@ -37,11 +37,7 @@ from xdelnx.steps.outliers import cooks_step, flagged
 def survey(blocks: Blocks, genes: np.ndarray) -> Delayed:
     """Look at every count once; raises on what cannot be counts, when computed."""
     looks = tasks.of_blocks(blocks, "survey", look, blocks.read())
-    return dask.delayed(_joined_survey)(looks, genes)
-
-
-def _joined_survey(looks: list[Survey], genes: np.ndarray) -> Survey:
-    return checked(join(looks), genes)
+    return dask.delayed(checked)(tasks.joined(looks, join), genes)
 
 
 @dataclass(frozen=True)

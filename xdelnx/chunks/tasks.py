@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +11,8 @@ from dask.delayed import Delayed
 
 from xdelnx.chunks import journal
 from xdelnx.chunks.blocks import Blocks, as_it_is
+
+JOINED_AT_ONCE = 8  # parts that may be numbers by sample
 
 
 def of_blocks(
@@ -21,6 +23,18 @@ def of_blocks(
         once(blocks, f"{name}-{genes.start}:{genes.stop}", function, *given)
         for genes, given in zip(blocks.bounds, arguments, strict=True)
     ]
+
+
+def joined(parts: Sequence[Delayed], function: Callable[[list[Any]], Any]) -> Delayed:
+    """What a function makes of all parts, a few at a time as they come: they need not all wait for the last.
+
+    The function takes a list of parts, and what it made of others counts as a part.
+    """
+    parts = list(parts)
+    while len(parts) > JOINED_AT_ONCE:
+        few = [parts[i : i + JOINED_AT_ONCE] for i in range(0, len(parts), JOINED_AT_ONCE)]
+        parts = [dask.delayed(function)(some) for some in few]
+    return dask.delayed(function)(parts)
 
 
 def once(blocks: Blocks, name: str, function: Callable[..., Any], *arguments: Any) -> Delayed:
