@@ -20,7 +20,8 @@ import sparse
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.storage.io import convert, open_counts, write_store
+from xdelnx.storage.conversion import convert
+from xdelnx.storage.io import open_counts, write_store
 
 N, G = 8, 30
 

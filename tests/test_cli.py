@@ -30,7 +30,7 @@ from xdelnx.storage.stores import open_counts, write_store
 COMMANDS = {
     # command: (module, function, arguments that are positional on the command line or have no option)
     "simulate": ("xdelnx.verbs.simulation", "simulate", set()),
-    "convert": ("xdelnx.storage.io", "convert", {"source", "store"}),
+    "convert": ("xdelnx.storage.conversion", "convert", {"source", "store", "progress"}),
     "pseudobulk": ("xdelnx.verbs.aggregation", "pseudobulk", {"data"}),
     "rank-genes": ("xdelnx.verbs.markers", "rank_genes", {"data"}),
     "fit": ("xdelnx.verbs.fitting", "fit", {"data", "compute"}),

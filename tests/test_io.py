@@ -13,7 +13,8 @@ import xarray as xr
 
 from xdelnx import XdelnxWarning
 from xdelnx.schema import VARIABLES, annotate
-from xdelnx.storage.io import convert, from_anndata, open_counts, open_result, write_store, zarr_safe
+from xdelnx.storage.conversion import convert
+from xdelnx.storage.io import from_anndata, open_counts, open_result, write_store, zarr_safe
 from xdelnx.storage.stores import gene_chunk, replacing
 from xdelnx.verbs.simulation import simulate
 
@@ -435,7 +436,7 @@ def test_convert_h5ad(adata, counts, tmp_path):
 
 @pytest.mark.parametrize(
     ("largest", "dtype"),
-    [(255, "uint8"), (256, "uint16"), (65_535, "uint16"), (65_536, "int32"), (2**31, "int64")],
+    [(255, "uint8"), (256, "uint16"), (65_535, "uint16"), (65_536, "uint32"), (2**32, "uint64")],
 )
 def test_integer_type_is_chosen_by_the_data(adata, tmp_path, largest, dtype):
     X = np.zeros((N, G))
@@ -575,8 +576,8 @@ def _table(**columns):
         (_table()[[]], {}, ValueError, "no samples"),
         ("absent.csv", {}, FileNotFoundError, "nothing at absent.csv"),
         ("absent.h5ad", {}, FileNotFoundError, "nothing at absent.h5ad"),
-        (__file__, {}, ValueError, "cannot convert .*; known are .h5ad"),
-        ("absent.h5ad", {"samples": _table()}, ValueError, "samples= is for tables"),
+        (__file__, {}, ValueError, "cannot convert .*; known are AnnData"),
+        (ad.AnnData(np.ones((2, 2))), {"samples": _table()}, ValueError, "samples= is for tables"),
         (
             _table(),
             {"layer": "raw"},

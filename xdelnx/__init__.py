@@ -17,7 +17,7 @@ from typing import Any
 _HOME = {
     "XdelnxWarning": "errors",
     "adjust": "verbs.adjusting",
-    "convert": "storage.io",
+    "convert": "storage.conversion",
     "covariance": "verbs.inference",
     "describe": "verbs.describing",
     "filter_by_expression": "verbs.filtering",

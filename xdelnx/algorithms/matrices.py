@@ -14,15 +14,15 @@ def as_matrix(counts: Any) -> Any:
     comes out with its indices sorted, without repeated entries or stored zeros.
     """
     if hasattr(counts, "to_scipy_sparse"):  # the package sparse
-        counts = counts.astype(_native(counts.dtype)).to_scipy_sparse()
+        counts = counts.astype(native(counts.dtype)).to_scipy_sparse()
     if not hasattr(counts, "tocsc"):
         array = np.asarray(counts)
-        return array.astype(_native(array.dtype), copy=False)
+        return array.astype(native(array.dtype), copy=False)
     from scipy.sparse import csc_array
 
     columns = csc_array(counts)
-    if columns.dtype != _native(columns.dtype):
-        columns = columns.astype(_native(columns.dtype))
+    if columns.dtype != native(columns.dtype):
+        columns = columns.astype(native(columns.dtype))
     if not (columns.has_canonical_format and columns.data.all()):
         columns = columns.copy()
         columns.sum_duplicates()
@@ -30,7 +30,7 @@ def as_matrix(counts: Any) -> Any:
     return columns
 
 
-def _native(dtype: np.dtype) -> np.dtype:
+def native(dtype: np.dtype) -> np.dtype:
     """Type of number that Numba knows: in the machine's order of bytes, floating point of 32 or 64 bits."""
     if dtype.kind == "f" and dtype.itemsize not in {4, 8}:
         return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)

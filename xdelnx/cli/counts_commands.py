@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from xdelnx.cli.command import Command
+from xdelnx.cli.convert_command import CONVERT
 from xdelnx.cli.jobs import job, say
 from xdelnx.cli.option_groups import (
     add_by,
@@ -92,43 +93,6 @@ def _simulate(args: argparse.Namespace) -> None:
         dataset = simulate(**named(args, *names, "de_fraction", "seed", "chunks"))
         write_store(dataset, args.out, overwrite=args.overwrite)
     say(f"wrote {args.out}")
-
-
-def _add_convert(commands: Any) -> argparse.ArgumentParser:
-    add = commands.add_parser("convert", help="make a Zarr store from AnnData or a table", allow_abbrev=False)
-    add.description = """\
-Make the Zarr store of counts that fit and test read.
-It needs raw counts: neither logarithms nor CPM or TPM."""
-    add.epilog = """\
-examples:
-  xdelnx convert cells.h5ad counts.zarr --layer counts
-  xdelnx convert counts.csv.gz counts.zarr --samples samples.csv"""
-    add.add_argument(
-        "source",
-        metavar="IN",
-        help="AnnData (.h5ad or Zarr), or a table of counts (.csv or .tsv, also .gz): a gene in each row, its name in "
-        "the first column, and a column for each sample",
-    )
-    add.add_argument("out", metavar="OUT", help="Zarr store to write")
-    add.add_argument(
-        "--layer", metavar="NAME", help="layer of the AnnData that holds the raw counts (default: X)"
-    )
-    add.add_argument(
-        "--samples",
-        metavar="TABLE",
-        help="with a table of counts, the table of conditions, batches and so on: a sample in each row, its name in "
-        "the first column",
-    )
-    return add
-
-
-def _convert(args: argparse.Namespace) -> None:
-    from xdelnx.storage.io import convert
-
-    with job(args.scheduler, f"converting {args.source}"):
-        dataset = convert(args.source, args.out, **named(args, "layer", "samples", "overwrite"))
-    counts = dataset["counts"]
-    say(f"wrote {args.out}: {counts.shape[0]:,} samples x {counts.shape[1]:,} genes as {counts.dtype}")
 
 
 def _add_pseudobulk(commands: Any) -> argparse.ArgumentParser:
@@ -218,7 +182,7 @@ def _filter_by_expression(args: argparse.Namespace) -> None:
 
 COMMANDS = (
     Command("simulate", _add_simulate, _simulate),
-    Command("convert", _add_convert, _convert),
+    CONVERT,
     Command("pseudobulk", _add_pseudobulk, _pseudobulk),
     Command("filter-by-expression", _add_filter, _filter_by_expression),
 )

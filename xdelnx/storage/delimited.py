@@ -44,6 +44,15 @@ def read_table(table: Any, missing: tuple[str, ...]) -> pd.DataFrame:
     if isinstance(table, pd.DataFrame):
         return table
     path = Path(table)
+    names, how = table_layout(path, missing)
+    return pd.read_csv(path, **how).set_index(0).set_axis(names[1:], axis=1).rename_axis(index=None)
+
+
+def table_layout(path: Path, missing: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
+    """Name of every column of a table, and how pandas is to read it so that all names stay as they are.
+
+    Raises as `read_table` does. The columns are numbered, and the first has the names of the rows.
+    """
     if not path.exists():
         msg = f"there is nothing at {path}"
         raise FileNotFoundError(msg)
@@ -55,10 +64,9 @@ def read_table(table: Any, missing: tuple[str, ...]) -> pd.DataFrame:
         "dtype": {0: str},
         "na_values": dict.fromkeys(range(1, len(names)), missing),
     }
-    frame = pd.read_csv(path, **how)
-    if not isinstance(frame.index, pd.RangeIndex):
+    if not isinstance(pd.read_csv(path, nrows=1, **how).index, pd.RangeIndex):
         fail(f"{path} has more fields in a row than names in its header; give each column a name")
-    return frame.set_index(0).set_axis(names[1:], axis=1).rename_axis(index=None)
+    return names, how
 
 
 def _header(path: Path, how: dict[str, Any]) -> list[str]:

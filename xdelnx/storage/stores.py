@@ -69,7 +69,7 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
         If it is not a Zarr store, an AnnData, has no such variable, or the
         variable lacks one of the two dimensions.
     """
-    dataset = _open(store)
+    dataset = open_lazily(store)
     if counts not in dataset:
         fail(
             f"the store {store} has no variable {counts!r}; {closest(counts, dataset.data_vars, 'variables')}"
@@ -99,7 +99,7 @@ def open_result(store: Any, *, needed: tuple[str, ...] = FITTED) -> xr.Dataset:
     ValueError
         If it is not a Zarr store, or not of such a result.
     """
-    dataset = _open(store)
+    dataset = open_lazily(store)
     missing = [name for name in needed if name not in dataset]
     if missing:
         what = "of a fit" if needed == FITTED else "of a test, or of a fit with contrasts"
@@ -107,7 +107,8 @@ def open_result(store: Any, *, needed: tuple[str, ...] = FITTED) -> xr.Dataset:
     return dataset.load().drop_encoding()
 
 
-def _open(store: Any) -> xr.Dataset:
+def open_lazily(store: Any) -> xr.Dataset:
+    """Open a Zarr store of xarray, without Dask; raises as `open_counts` if it is none."""
     return xr.open_zarr(store, chunks=None, consolidated=_consolidated(store))
 
 
@@ -167,18 +168,22 @@ def write_store(dataset: xr.Dataset, store: str | os.PathLike[str], *, overwrite
     FileExistsError
         If the store exists and `overwrite` is not set, or if what exists is not a Zarr store.
     """
+    ready = _chunked(zarr_safe(dataset))
+    with replacing(store, overwrite=overwrite) as partial, writing(ready, partial):
+        pass
+
+
+@contextmanager
+def writing(ready: xr.Dataset, path: Path) -> Iterator[None]:
+    """Write a Dataset of `zarr_safe` to a new store, to which more is added in the body; then close its metadata."""
     import zarr
 
-    ready = _chunked(zarr_safe(dataset))
-    with replacing(store, overwrite=overwrite) as partial:
-        settled(
-            ready.to_zarr(partial, mode="w-", zarr_format=3, consolidated=False, compute=False), "writing"
-        )
-        with (
-            warnings.catch_warnings()
-        ):  # other readers of format 3 may pass over it, and xarray warns without it
-            warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-            zarr.consolidate_metadata(partial, zarr_format=3)
+    lazy = ready.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, compute=False)
+    settled(lazy, "writing")
+    yield
+    with warnings.catch_warnings():  # other readers of format 3 may pass over it, and xarray warns without it
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        zarr.consolidate_metadata(path, zarr_format=3)
 
 
 def zarr_safe(dataset: xr.Dataset) -> xr.Dataset:

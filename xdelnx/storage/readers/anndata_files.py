@@ -1,0 +1,164 @@
+"""AnnData: `.h5ad` files, Zarr stores and objects, of which only the metadata is brought to memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xdelnx.messages import fail, listing
+from xdelnx.schema import GENE, SAMPLE
+from xdelnx.storage.io import frame_of, the_package
+from xdelnx.storage.pieces import Matrix
+from xdelnx.storage.readers.arrays import Compressed, Dense, reading
+from xdelnx.storage.readers.source import COUNTS, Choice, Source, with_metadata
+
+_TABLES_ONLY = "is for tables of counts; an AnnData has its own in "
+REFUSED = {"samples": f"{_TABLES_ONLY}.obs", "genes": f"{_TABLES_ONLY}.var"}
+
+
+def from_group(group: Any, choice: Choice, path: Path) -> Source:
+    """Read the metadata of an AnnData in a group of HDF5 or Zarr, and find its matrices.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, or a matrix is not as it should be.
+    """
+    choice.refuse(REFUSED)
+    _check_choice(choice)
+    layers = group.get("layers", {})
+    if choice.raw:
+        if "raw" not in group:
+            fail(f"the AnnData has no .raw; leave out raw, or pass layer=, one of {listing(layers)}")
+        parts = {COUNTS: group["raw/X"]}
+    else:
+        parts = {COUNTS: _main(group.get("X"), layers, choice.layer)}
+    parts |= {name: _layer(layers, name) for name in choice.layers}
+    samples, genes = (_frame(group, name, path) for name in ("obs", "raw/var" if choice.raw else "var"))
+    where = {COUNTS: "raw/X" if choice.raw else "X" if choice.layer is None else f"layers/{choice.layer}"}
+    matrices = {
+        name: stored(part, f"{path}: {where.get(name, f'layers/{name}')}") for name, part in parts.items()
+    }
+    return with_metadata(samples, genes, matrices)
+
+
+def from_object(adata: Any, choice: Choice) -> Source:
+    """Take an AnnData in memory, backed or lazy.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    ValueError
+        If there is no such layer.
+    """
+    if not all(hasattr(adata, name) for name in ("X", "obs", "var", "layers")):
+        msg = f"convert takes an AnnData, a table (DataFrame) or a path; received {type(adata).__name__}"
+        raise TypeError(msg)
+    choice.refuse(REFUSED)
+    _check_choice(choice)
+    if adata.isbacked and adata.is_view:  # a view of a file has no array of its own
+        adata = adata.to_memory()
+    if choice.raw:
+        if adata.raw is None:
+            fail(f"the AnnData has no .raw; leave out raw, or pass layer=, one of {listing(adata.layers)}")
+        parts, genes = {COUNTS: adata.raw.X}, adata.raw.var
+    else:
+        parts, genes = {COUNTS: _main(adata.X, adata.layers, choice.layer)}, adata.var
+    parts |= {name: _layer(adata.layers, name) for name in choice.layers}
+    matrices = {name: in_memory(part, f"{name} of the AnnData") for name, part in parts.items()}
+    return with_metadata(frame_of(adata.obs), frame_of(genes), matrices)
+
+
+def _check_choice(choice: Choice) -> None:
+    if choice.raw and (choice.layer is not None or choice.layers):
+        fail(
+            "raw takes the counts of .raw, with genes of its own, and layers are not of these; leave out one"
+        )
+    repeated = {name for name in choice.layers if name == choice.layer or choice.layers.count(name) > 1}
+    if repeated:
+        fail(f"layers names {listing(sorted(repeated))} twice, or what layer= names; name each layer once")
+    reserved = [name for name in choice.layers if name in (COUNTS, SAMPLE, GENE)]
+    if reserved:
+        fail(f"layers= cannot carry {listing(reserved)}, a name that the store needs; rename the layer")
+
+
+def _main(x: Any, layers: Any, layer: str | None) -> Any:
+    if layer is not None:
+        return _layer(layers, layer)
+    if x is None or _encoding(x) == "null":
+        fail(f"the AnnData has no X; pass layer=, one of {listing(layers)}")
+    return x
+
+
+def _layer(layers: Any, name: str) -> Any:
+    if name not in layers:
+        fail(f"the AnnData has no layer {name!r}; it has {listing(layers)}")
+    return layers[name]
+
+
+def _frame(group: Any, name: str, path: Path) -> pd.DataFrame:
+    if name not in group:
+        fail(f"{path} is no AnnData, or is damaged: it has no {name}")
+    with reading(f"{path}: {name}"):
+        frame = the_package().io.read_elem(group[name])
+    if not isinstance(frame, pd.DataFrame):
+        fail(f"{path} was written by a very old anndata; read it and write it again, with anndata.read_h5ad")
+    return frame
+
+
+def _encoding(part: Any) -> str:
+    attrs = getattr(part, "attrs", {})
+    return attrs.get("encoding-type") or {"csr": "csr_matrix", "csc": "csc_matrix"}.get(
+        attrs.get("h5sparse_format", ""), ""
+    )
+
+
+def stored(part: Any, where: str) -> Matrix:
+    """Give a matrix of HDF5 or Zarr, sparse or dense, with nothing of it read but where the samples begin."""
+    encoding = _encoding(part)
+    if encoding in ("csr_matrix", "csc_matrix"):
+        shape = part.attrs["shape"] if "shape" in part.attrs else part.attrs["h5sparse_shape"]
+        missing = [name for name in ("data", "indices", "indptr") if name not in part]
+        if missing:
+            fail(f"{where} is damaged: it has no {listing(missing)}")
+        with reading(f"{where}/indptr"):
+            indptr = np.asarray(part["indptr"][:]).astype(np.int64)
+        n_samples, n_genes = (int(size) for size in shape)
+        by_sample = encoding == "csr_matrix"
+        return Compressed(part["data"], part["indices"], indptr, (n_samples, n_genes), by_sample, where)
+    if not hasattr(part, "shape") or len(part.shape) != 2:
+        fail(f"{where} is no matrix that xdelnx can read (encoding {encoding or 'none'!r})")
+    return _dense(part, where)
+
+
+def _dense(array: Any, where: str) -> Dense:
+    chunks = getattr(array, "shards", None) or array.chunks or (1, array.shape[1])
+    return Dense(lambda samples, genes: array[samples, genes], tuple(array.shape), array.dtype, chunks, where)
+
+
+def in_memory(matrix: Any, where: str) -> Matrix:
+    """Give a matrix of an AnnData object: NumPy, SciPy, Dask, or backed by a file."""
+    if hasattr(matrix, "group"):  # sparse and backed
+        return stored(matrix.group, where)
+    if isinstance(matrix, np.ndarray):
+        by_row = matrix.flags.c_contiguous
+        chunks = (1, matrix.shape[1]) if by_row else (matrix.shape[0], 1)
+        array = np.asarray(matrix)
+        return Dense(lambda samples, genes: array[samples, genes], matrix.shape, matrix.dtype, chunks, where)
+    if hasattr(matrix, "dask"):
+        return Dense(
+            lambda samples, genes: matrix[samples, genes].compute(),
+            matrix.shape,
+            matrix.dtype,
+            matrix.chunksize,
+            where,
+        )
+    if hasattr(matrix, "indptr"):
+        by_sample = matrix.format == "csr"
+        indptr = matrix.indptr.astype(np.int64)
+        return Compressed(matrix.data, matrix.indices, indptr, matrix.shape, by_sample, where)
+    return _dense(matrix, where)
