@@ -186,7 +186,7 @@ class MatrixMarket:
                 file.readline()
             try:
                 with pd.read_csv(file, chunksize=entries, low_memory=False, **how) as reader:
-                    yield from reader
+                    yield from (frame for frame in reader if len(frame))
             except pd.errors.EmptyDataError:
                 return
 
