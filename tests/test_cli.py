@@ -38,6 +38,7 @@ COMMANDS = {
     "filter-by-expression": ("xdelnx.verbs.filtering", "filter_by_expression", {"data"}),
     "shrink-lfc": ("xdelnx.verbs.fold_changes", "shrink_lfc", {"result"}),
     "covariance": ("xdelnx.verbs.inference", "covariance", {"data", "fit", "compute"}),
+    "report": ("xdelnx.reporting.writing", "report", {"fit", "path"}),
     "residuals": ("xdelnx.verbs.looking", "residuals", {"data", "fit", "compute"}),
     "goodness-of-fit": ("xdelnx.verbs.looking", "goodness_of_fit", {"data", "fit", "compute"}),
     "predict": ("xdelnx.verbs.predictions", "predict", {"data", "fit"}),

@@ -30,6 +30,7 @@ _HOME = {
     "plot": "plot",
     "predict": "verbs.predictions",
     "pseudobulk": "verbs.aggregation",
+    "report": "reporting.writing",
     "residuals": "verbs.looking",
     "score_matrix": "verbs.tables_for_others",
     "shrink_lfc": "verbs.fold_changes",

@@ -14,7 +14,7 @@ from xdelnx.cli.option_groups import (
     add_size_factors,
     add_table,
 )
-from xdelnx.cli.output import check_outputs, finish, size
+from xdelnx.cli.output import check_outputs, finish, named, size
 
 if TYPE_CHECKING:
     pass
@@ -126,8 +126,68 @@ def _covariance(args: argparse.Namespace) -> None:
     say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
 
 
+def _add_report(commands: Any) -> argparse.ArgumentParser:
+    add = commands.add_parser("report", help="write a page about a fit", allow_abbrev=False)
+    add.description = """\
+Write one HTML page about a fit: its design, samples, diagnostics with advice, pictures, tables to search, and the
+commands that repeat it. It needs no network."""
+    add.epilog = """\
+examples:
+  xdelnx report fit.zarr report.html --data counts.zarr
+  xdelnx report fit.zarr report.html --contrasts "drug[T.B]" --fdr 0.1"""
+    add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit wrote")
+    add.add_argument("out", metavar="OUT", help="HTML file to write")
+    add.add_argument(
+        "--data",
+        metavar="COUNTS",
+        help="the store of counts the fit was made from, for pictures of samples and of single genes (default: none)",
+    )
+    add.add_argument(
+        "--contrasts",
+        action="append",
+        metavar="CONTRAST",
+        help="contrast of the fit to show; may be given several times (default: all)",
+    )
+    add.add_argument(
+        "--fdr",
+        type=float,
+        default=0.05,
+        metavar="X",
+        help="false discovery rate up to which a gene counts as found (default: %(default)s)",
+    )
+    add.add_argument(
+        "--n-genes",
+        type=int,
+        metavar="N",
+        help="genes in the table of each contrast at most (default: 100,000 rows over all contrasts)",
+    )
+    add.add_argument(
+        "--title",
+        default="Differential expression",
+        metavar="TEXT",
+        help="heading of the page (default: %(default)s)",
+    )
+    return add
+
+
+def _report(args: argparse.Namespace) -> None:
+    from xdelnx.reporting.writing import report
+    from xdelnx.storage.stores import check_output, open_counts, open_result
+    from xdelnx.verbs.fitted import options_of
+
+    inputs = [store for store in (args.fit, args.data) if store is not None]
+    check_output(args.out, overwrite=args.overwrite, table=True, apart_from=inputs)
+    fitted = open_result(args.fit)
+    data = None if args.data is None else open_counts(args.data, counts=options_of(fitted)["counts"])
+    with job(args.scheduler, f"writing a report of {args.fit}"):
+        options = named(args, "contrasts", "fdr", "n_genes", "title", "overwrite")
+        report(fitted, args.out, data, **options)
+    say(f"wrote {args.out}")
+
+
 COMMANDS = (
     Command("rank-genes", _add_rank_genes, _rank_genes),
     Command("shrink-lfc", _add_shrink, _shrink_lfc),
     Command("covariance", _add_covariance, _covariance),
+    Command("report", _add_report, _report),
 )

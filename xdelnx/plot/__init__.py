@@ -10,6 +10,7 @@ from xdelnx.plot.figures import (
 )
 from xdelnx.plot.genes import gene_counts
 from xdelnx.plot.heat_map import heatmap
+from xdelnx.plot.interactive import ma_html, volcano_html
 from xdelnx.plot.samples import mds, pca
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "gene_counts",
     "heatmap",
     "ma",
+    "ma_html",
     "mds",
     "mean_dispersion",
     "pca",
     "pvalue_histogram",
     "ql_dispersion",
     "volcano",
+    "volcano_html",
 ]

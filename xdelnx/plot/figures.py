@@ -186,7 +186,7 @@ def volcano(
         If the contrast is a joint test (it has no direction), unknown, or missing among several; or a gene
         in `genes` is not in the result.
     """
-    tested = _tested(result, contrast, fdr)
+    tested = tested_genes(result, contrast, fdr)
     ax = axes_for(ax)
     ax.set(xlabel=LOG2FC, ylabel=r"$-$log$_{10}$ p")
     if nothing_to_show(ax, tested.log2fc[tested.known]):
@@ -238,7 +238,7 @@ def ma(
     ValueError
         As `volcano`; or if there is no mean.
     """
-    tested = _tested(result, contrast, fdr)
+    tested = tested_genes(result, contrast, fdr)
     if mean is None and "mean" not in result:
         fail("the mean counts are not in what test returned: pass mean=fit['mean'] as well")
     (level,) = gene_vectors((result if mean is None else mean.to_dataset(name="mean")), "mean")
@@ -295,7 +295,7 @@ def pvalue_histogram(
 
 
 @dataclass(frozen=True)
-class _Tested:
+class Tested:
     """Tests of a contrast with a direction; all vectors are (gene,)."""
 
     title: str
@@ -333,11 +333,11 @@ class _Tested:
         return best + [k for k in map(names.index, genes) if k not in best]
 
 
-def _tested(result: xr.Dataset, contrast: str | None, fdr: float) -> _Tested:
+def tested_genes(result: xr.Dataset, contrast: str | None, fdr: float) -> Tested:
     """Take the tests of one contrast; an error where it has no direction."""
     tests = one_contrast(result, contrast)
     log2fc, pval, padj = gene_vectors(tests, "log2fc", "pval", "padj")
-    tested = _Tested(_title(tests), tests[GENE].values.astype(object), log2fc, pval, padj <= fdr)
+    tested = Tested(_title(tests), tests[GENE].values.astype(object), log2fc, pval, padj <= fdr)
     if np.isfinite(pval).any() and not tested.known.any():
         fail(
             f"{tested.title!r} is a joint test of several coefficients and has no fold change; "
@@ -370,7 +370,7 @@ def _threshold(ax: Axes, heights: np.ndarray, fdr: float) -> None:
 
 
 def _draw(
-    ax: Axes, tested: _Tested, x: np.ndarray, y: np.ndarray, edge: np.ndarray, chosen: list[int]
+    ax: Axes, tested: Tested, x: np.ndarray, y: np.ndarray, edge: np.ndarray, chosen: list[int]
 ) -> Axes:
     """Draw the genes: grey, or coloured by direction where significant; triangles at the edge; names."""
     up, down = (tested.hit & tested.known & side for side in (tested.log2fc >= 0, tested.log2fc < 0))
