@@ -209,7 +209,9 @@ def _samples(contents: Contents) -> Html:
     fit = contents.fit
     if SAMPLE not in fit.dims:
         return Html("")
-    columns = {SAMPLE: ("sample", [str(name) for name in fit[SAMPLE].values])}
+    columns: dict[str, tuple[str, list[Any]]] = {
+        SAMPLE: ("sample", [str(name) for name in fit[SAMPLE].values])
+    }
     columns |= {
         "library_size": ("library size", [int(size) for size in fit["library_size"].values]),
         "size_factor": ("size factor", fit["size_factor"].values.tolist()),
