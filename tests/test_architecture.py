@@ -188,6 +188,7 @@ FLOORS = {
     "reporting.page": 69,
     "reporting.writing": 70,
     # people: the command line
+    "cli.cards": 65,
     "cli.option_types": 70,
     "cli.jobs": 71,
     "cli.option_groups": 71,

@@ -9,10 +9,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
 import anndata
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +23,9 @@ import xarray as xr
 
 import xdelnx as xd
 from xdelnx.algorithms.tiles import Block
+from xdelnx.chunks import devices as chunk_devices
 from xdelnx.chunks.devices import computed
+from xdelnx.cli import cards, main
 from xdelnx.kernels import devices
 from xdelnx.kernels.backend import CPU
 from xdelnx.kernels.cuda import hosted
@@ -581,6 +585,80 @@ def test_one_thread_computes_while_others_read(card):
     computed(compute, SimpleNamespace(backend=card), block)
     thread.join()
     assert events == ["computing", "computed", "next"]
+
+
+# ---- clusters of cards -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cuda_cluster(monkeypatch):
+    """A package dask_cuda whose cluster has two workers, in this process, as if each had a card."""
+    started = []
+
+    def local_cuda_cluster(**options):
+        started.append(options)
+        options = options | {"n_workers": 2, "processes": False}
+        return distributed.LocalCluster(**options)
+
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=local_cuda_cluster))
+    return started
+
+
+@needs_compiler
+def test_scheduler_cuda(card, cuda_cluster, monkeypatch, tmp_path):
+    """A worker a card: each block by the card's kernels, several threads a worker, who take turns."""
+    monkeypatch.setattr(cards, "missing", devices.missing)
+    data = simulated(chunks=30)
+    data.to_zarr(tmp_path / "counts.zarr", consolidated=False)
+    store, fit = str(tmp_path / "counts.zarr"), str(tmp_path / "fit.zarr")
+    assert main(["fit", store, fit, "--design", "~ condition", "--scheduler", "cuda", "--device", "gpu"]) == 0
+    assert cuda_cluster[0]["threads_per_worker"] == cards.READERS
+    there = xr.open_zarr(fit, consolidated=False).load()
+    assert there.attrs["device"] == "gpu"
+    same_fit(there, xd.fit(data, "~ condition", device="cpu"))
+
+
+def test_scheduler_cuda_without_dask_cuda(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    assert main(["simulate", str(tmp_path / "y.zarr"), "--scheduler", "cuda"]) == 1
+    assert "--scheduler cuda needs dask-cuda" in capsys.readouterr().err
+
+
+def test_scheduler_cuda_without_a_card(monkeypatch, cuda_cluster, tmp_path, capsys):
+    monkeypatch.setattr(cards, "missing", lambda: "nvidia-smi lists none")
+    assert main(["simulate", str(tmp_path / "y.zarr"), "--scheduler", "cuda"]) == 1
+    assert "starts a worker for each card, and there is none: nvidia-smi" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reasons", "device", "resolved"),
+    [
+        ({"a": "", "b": ""}, "auto", "gpu"),
+        ({"a": "", "b": ""}, "gpu", "gpu"),
+        ({"a": "none", "b": "none"}, "auto", "cpu"),
+        ({"a": "", "b": "none"}, "auto", "auto"),
+        ({"a": "", "b": ""}, "cpu", "cpu"),
+    ],
+)
+def test_devices_are_those_of_the_workers(monkeypatch, reasons, device, resolved):
+    monkeypatch.setattr(chunk_devices, "everywhere", lambda _: reasons)
+    assert chunk_devices.resolve_device(device) == resolved
+
+
+def test_a_worker_without_a_card_is_named(monkeypatch):
+    monkeypatch.setattr(chunk_devices, "everywhere", lambda _: {"tcp://a:1": "", "tcp://b:2": "no driver"})
+    with pytest.raises(ValueError, match=r"'gpu' is not there on tcp://b:2: no driver; or take device='cpu'"):
+        chunk_devices.resolve_device("gpu")
+
+
+def test_workers_are_asked():
+    """Each worker of a cluster says for itself; the client's own process does not count."""
+    options = {"n_workers": 2, "processes": False, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        found = chunk_devices.everywhere(devices.missing)
+        assert len(found) == 2
+        assert chunk_devices.HERE not in found
+        assert chunk_devices.resolve_device("auto") == ("cpu" if devices.missing() else "gpu")
 
 
 # ---- where there is a card --------------------------------------------------------------------------------

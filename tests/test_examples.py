@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+import yaml
+
+import xdelnx as xd
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 # what an example prints is read by people: a warning in it is a fault, wherever it comes from
@@ -49,6 +53,26 @@ def test_demo(tmp_path):
     assert len(list((tmp_path / "out").glob("*.png"))) == 6
     assert (tmp_path / "out" / "top_table.csv").stat().st_size > 0
     run("import demo; demo.main('out', n_genes=500)", tmp_path)  # a second run replaces the first
+
+
+def test_gpu_cluster(tmp_path):
+    """On the processor where there is no card."""
+    xd.simulate(8, 200, seed=1, chunks=50).to_zarr(tmp_path / "counts.zarr", consolidated=False)
+    code = "import gpu_cluster\nif __name__ == '__main__': gpu_cluster.main('counts.zarr', 'fit.zarr', '~ condition')"
+    printed = run(code, tmp_path)
+    assert "computed on" in printed
+    assert (tmp_path / "fit.zarr" / "beta").exists()
+
+
+def test_recipes_for_clusters_of_cards():
+    """They ask for one card a worker, and for threads that read ahead."""
+    kubernetes = yaml.safe_load((EXAMPLES / "gpu_kubernetes.yaml").read_text())
+    worker = kubernetes["spec"]["worker"]["spec"]["containers"][0]
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert worker["args"][:5] == ["dask", "cuda", "worker", "--nthreads", "4"]
+    slurm = runpy.run_path(str(EXAMPLES / "gpu_slurm.py"))["WORKER"]
+    assert slurm["processes"] == 1
+    assert "--gpus=1" in slurm["job_extra_directives"]
 
 
 def test_cluster(tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from xdelnx.cli.cards import CUDA, local_cluster
 from xdelnx.cli.option_types import LOCAL_SCHEDULERS
 from xdelnx.progress import clear, stage
 
@@ -31,6 +32,9 @@ def job(scheduler: str, what: str) -> Iterator[None]:
     shown = stage(what.split()[0])
     if scheduler in LOCAL_SCHEDULERS:
         with _pool(scheduler) as pool, dask.config.set(scheduler=scheduler, **pool), shown:
+            yield
+    elif scheduler == CUDA:
+        with local_cluster() as cluster, _client(cluster), shown:
             yield
     else:
         with _client(scheduler), shown:
@@ -61,16 +65,18 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _client(address: str) -> Any:
+def _client(where: Any) -> Any:
+    """Client of a cluster, or of the scheduler at an address."""
     try:
         from distributed import Client
     except ImportError as error:
         msg = "running on a cluster needs the package distributed: pip install 'xdelnx[distributed]'"
         raise ImportError(msg) from error
     try:
-        client = Client(address, timeout=CONNECT_SECONDS)
+        client = Client(where, timeout=CONNECT_SECONDS)
     except OSError as error:
-        msg = f"no Dask scheduler answers at {address}; check the address, or start one (dask scheduler)"
+        msg = f"no Dask scheduler answers at {where}; check the address, or start one (dask scheduler)"
         raise ConnectionError(msg) from error
-    say(f"on {address} ({len(client.scheduler_info()['workers'])} workers); watch {client.dashboard_link}")
+    about = client.scheduler_info()
+    say(f"on {about['address']} ({len(about['workers'])} workers); watch {client.dashboard_link}")
     return client

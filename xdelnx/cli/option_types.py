@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from xdelnx.cli.cards import CUDA
+
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 
 
@@ -71,7 +73,7 @@ class Amounts(argparse.Action):
 
 def as_scheduler(text: str) -> str:
     """Check that it is a kind of scheduler, or the address of one."""
-    if text in LOCAL_SCHEDULERS or "://" in text:
+    if text in (*LOCAL_SCHEDULERS, CUDA) or "://" in text:
         return text
-    msg = f"expected {', '.join(LOCAL_SCHEDULERS)} or an address such as tcp://host:8786, received {text!r}"
+    msg = f"expected {', '.join(LOCAL_SCHEDULERS)}, {CUDA} or an address such as tcp://host:8786, received {text!r}"
     raise argparse.ArgumentTypeError(msg)

@@ -44,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
             default="threads",
             metavar="WHERE",
             type=as_scheduler,
-            help="threads, processes, synchronous, or a Dask scheduler's address such as tcp://host:8786 "
-            "(default: %(default)s)",
+            help="threads, processes, synchronous, cuda (a worker for each of this machine's GPUs), or a Dask "
+            "scheduler's address such as tcp://host:8786 (default: %(default)s)",
         )
         command.add_argument(
             "--progress",

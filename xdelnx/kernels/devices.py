@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from xdelnx.kernels.backend import CPU, Backend
-from xdelnx.kernels.cuda.card import NAME, card, free_memory, missing
+from xdelnx.kernels.cuda.card import INSTALL, NAME, card, free_memory, missing
 
-__all__ = ["AUTO", "DEVICES", "NAME", "backend_on", "found", "free_memory", "missing"]
+__all__ = ["AUTO", "DEVICES", "INSTALL", "NAME", "backend_on", "found", "free_memory", "missing"]
 
 AUTO = "auto"
 DEVICES = (AUTO, CPU.name, NAME)
