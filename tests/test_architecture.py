@@ -140,6 +140,7 @@ FLOORS = {
     "storage.conversion": 55,
     # on Datasets
     "verbs": 0,
+    "verbs.dimensions": 50,
     "verbs.adjusting": 51,
     "verbs.simulation": 51,
     "verbs.tables": 51,

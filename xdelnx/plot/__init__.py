@@ -12,6 +12,7 @@ from xdelnx.plot.genes import gene_counts
 from xdelnx.plot.heat_map import heatmap
 from xdelnx.plot.interactive import ma_html, volcano_html
 from xdelnx.plot.samples import mds, pca
+from xdelnx.verbs.dimensions import any_dims
 
 __all__ = [
     "dispersion_histogram",
@@ -27,3 +28,6 @@ __all__ = [
     "volcano",
     "volcano_html",
 ]
+
+for _name in __all__:  # results whose dimensions have other names are drawn, too
+    globals()[_name] = any_dims(globals()[_name])

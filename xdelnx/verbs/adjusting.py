@@ -12,6 +12,7 @@ from xdelnx.algorithms.adjustment import METHODS, adjust_pvalues, check_method
 from xdelnx.algorithms.independent_filtering import kept
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, arranged
+from xdelnx.verbs.dimensions import any_dims
 
 LONG_NAMES = {
     "bh": "Benjamini-Hochberg",
@@ -21,6 +22,7 @@ LONG_NAMES = {
 }
 
 
+@any_dims
 def adjust(
     result: xr.Dataset,
     method: str = "bh",

@@ -15,6 +15,7 @@ from xdelnx.messages import closest, counted, fail, listing, shown
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.storage.stores import zarr_safe
 from xdelnx.verbs import inputs
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.inputs import Counts
 from xdelnx.verbs.labelled import history
 
@@ -107,7 +108,15 @@ def _joined(labels: list[tuple[str, ...]]) -> np.ndarray:
     return np.array(next((names for names in tries if len({*names}) == len(names)), tries[-1]), dtype=object)
 
 
-def pseudobulk(data: Any, by: str | Sequence[str], *, counts: str = "counts") -> xr.Dataset:
+@any_dims
+def pseudobulk(
+    data: Any,
+    by: str | Sequence[str],
+    *,
+    counts: str = "counts",
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+) -> xr.Dataset:
     """Sum the counts of the cells of each group, such as each donor's cells of each type.
 
     Cells of one donor are not independent of each other, donors are: a fit of these sums compares donors
@@ -122,6 +131,8 @@ def pseudobulk(data: Any, by: str | Sequence[str], *, counts: str = "counts") ->
         groups that have cells are there.
     counts
         Name of the variable with the counts.
+    sample, gene
+        As in `fit`; the groups are then called as the cells are.
 
     Returns
     -------

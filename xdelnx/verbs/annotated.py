@@ -12,6 +12,7 @@ import xarray as xr
 from xdelnx.messages import fail, listing
 from xdelnx.schema import COEFFICIENT, GENE, SAMPLE
 from xdelnx.status import Status
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.tables import SCORES, is_ranks
 from xdelnx.verbs.tables_for_others import each_contrast
 
@@ -27,6 +28,7 @@ RECORDS = {
 FRACTIONS = {"pts": "fraction", "pts_rest": "fraction_reference"}
 
 
+@any_dims
 def to_anndata(
     result: xr.Dataset, adata: AnnData | None = None, *, key: str = "xdelnx", copy: bool = True
 ) -> AnnData:

@@ -11,6 +11,7 @@ import xarray as xr
 from xdelnx.messages import counted, fail, listing
 from xdelnx.schema import CONTRAST, GENE, SAMPLE
 from xdelnx.status import Status
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.tables_for_others import each_contrast
 
 FDR = 0.05
@@ -18,6 +19,7 @@ FAILED = (Status.COEFFICIENTS_NOT_CONVERGED, Status.DISPERSION_NOT_CONVERGED, St
 UNEVEN = 20.0  # largest over smallest size factor
 
 
+@any_dims
 def describe(result: xr.Dataset) -> str:
     """Say what a result is and what it found; its first line is a summary of its own.
 

@@ -18,11 +18,13 @@ from xdelnx.progress import watched
 from xdelnx.schema import GENE
 from xdelnx.verbs import inputs
 from xdelnx.verbs.aggregation import group_samples
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.inputs import Counts
 from xdelnx.verbs.sizing import choose_factors
 
 
 @watched
+@any_dims
 def filter_by_expression(
     data: Any,
     design: Any = None,
@@ -34,6 +36,8 @@ def filter_by_expression(
     min_prop: float = 0.7,
     size_factors: Any = "normed_sum",
     counts: str = "counts",
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Genes with counts enough for a test, by edgeR's rule.
@@ -60,6 +64,8 @@ def filter_by_expression(
         As in `fit`: what the size of a sample is, ``"tmm"`` being edgeR's normalised library sizes.
     counts
         Name of the variable with the counts.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 

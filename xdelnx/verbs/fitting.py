@@ -28,6 +28,7 @@ from xdelnx.storage.stores import zarr_safe
 from xdelnx.verbs import inputs
 from xdelnx.verbs.adjusting import with_adjusted
 from xdelnx.verbs.clustering import clusters_of, commented
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import make_plan
 from xdelnx.verbs.groupwise import fit_by_group
 from xdelnx.verbs.inputs import Counts
@@ -42,6 +43,7 @@ COOKS = ("flag", "replace")
 
 
 @watched
+@any_dims
 def fit(
     data: Any,
     design: Any,
@@ -66,6 +68,8 @@ def fit(
     counts: str = "counts",
     device: str = "auto",
     compute: bool = True,
+    sample: str | None = None,
+    gene: str | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Fit a negative binomial GLM with shrunken quasi-likelihood dispersions to every gene.
@@ -160,6 +164,9 @@ def fit(
     compute
         False: return a Dataset of Dask arrays; no counts are read before it is computed (lazy sample
         metadata is, all of it at once, for the design).
+    sample, gene
+        Names of the dimensions of samples and genes in the data, where they are others than these; results have the
+        same, and verbs that are given such a result know them.
     progress
         Whether to show how far the work is: a bar on a terminal, a line in a notebook, lines elsewhere. None: on
         terminals and in notebooks, once it takes longer than a second.

@@ -13,12 +13,14 @@ from xdelnx.algorithms.significance import CONFIDENCE, LARGEST_LOG2FC
 from xdelnx.messages import fail, listing
 from xdelnx.schema import COMPONENT, GENE, annotate
 from xdelnx.storage.stores import zarr_safe
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.labelled import history
 
 NEEDED = ("coef", "lfc_se", "pval", "df2")
 REFERENCES = "Stephens 2017, doi:10.1093/biostatistics/kxw041"
 
 
+@any_dims
 def shrink_lfc(result: xr.Dataset) -> xr.Dataset:
     """Shrink log2 fold changes adaptively, and say how sure the sign of each is ("ash").
 

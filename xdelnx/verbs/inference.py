@@ -14,17 +14,21 @@ from xdelnx.messages import closest, counted, fail, listing
 from xdelnx.progress import watched
 from xdelnx.schema import COEFFICIENT, COEFFICIENT2, GENE, annotate
 from xdelnx.verbs.clustering import clusters_of
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import reopen
 from xdelnx.verbs.labelled import history
 
 
 @watched
+@any_dims
 def covariance(
     data: Any,
     fit: xr.Dataset,
     genes: str | Sequence[Any] | None = None,
     *,
     compute: bool = True,
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Covariance of the coefficients of each gene, or of chosen ones.
@@ -44,6 +48,8 @@ def covariance(
         Names of genes, or one name; None: all of them.
     compute
         False: return a Dask array.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 

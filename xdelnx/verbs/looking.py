@@ -19,6 +19,7 @@ from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.steps.blockwise import Arrays
 from xdelnx.steps.fit_residuals import KINDS, goodness_step, residual_step
 from xdelnx.steps.gathered import joined
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import Reopened, reopen
 from xdelnx.verbs.inference import gene_positions
 from xdelnx.verbs.inputs import as_flag
@@ -28,6 +29,7 @@ DISPERSIONS = ("fit", "gene")
 
 
 @watched
+@any_dims
 def residuals(
     data: Any,
     fit: xr.Dataset,
@@ -37,6 +39,8 @@ def residuals(
     dispersion: str = "fit",
     seed: int = 0,
     compute: bool = True,
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Residuals of the counts, or the leverage of the samples, of each gene or of chosen ones.
@@ -72,6 +76,8 @@ def residuals(
         For ``randomized_quantile``: 0 or a positive integer.
     compute
         False: return a Dask array, in the blocks of genes in which the counts are read.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 
@@ -154,6 +160,7 @@ def _pass(again: Reopened, step: Callable[..., Any]) -> tuple[list[Any], list[sl
 
 
 @watched
+@any_dims
 def goodness_of_fit(
     data: Any,
     fit: xr.Dataset,
@@ -161,6 +168,8 @@ def goodness_of_fit(
     genes: str | Sequence[Any] | None = None,
     dispersion: str = "fit",
     compute: bool = True,
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Deviance and Pearson statistic of each gene against its residual degrees of freedom.
@@ -177,6 +186,8 @@ def goodness_of_fit(
     dispersion
         ``"fit"``: at the overdispersion of the final fit; under shrinkage that is the trend, and the genes
         with small p-values are those far above it. ``"gene"``: at the gene's own estimate.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 

@@ -21,6 +21,7 @@ from xdelnx.storage.stores import zarr_safe
 from xdelnx.verbs import inputs
 from xdelnx.verbs.adjusting import with_adjusted
 from xdelnx.verbs.aggregation import Groups, group_samples
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.labelled import history
 from xdelnx.verbs.sizing import choose_factors
 
@@ -29,6 +30,7 @@ RANK_VARIABLES = ("auroc", "coef", "stat", "pval", "fraction", "fraction_referen
 
 
 @watched
+@any_dims
 def rank_genes(
     data: Any,
     by: str | Sequence[str],
@@ -38,6 +40,8 @@ def rank_genes(
     size_factors: Any = "normed_sum",
     adjust: str = "bh",
     counts: str = "counts",
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Find genes that mark groups of cells: Wilcoxon's rank-sum test of each group against the other cells.
@@ -61,6 +65,8 @@ def rank_genes(
         As in `fit`.
     counts
         Name of the variable with the counts.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 

@@ -15,6 +15,7 @@ from xdelnx.messages import closest, fail
 from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.verbs import inputs
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.sizing import choose_factors
 
 METHODS = ("log_cpm", "acosh")
@@ -22,6 +23,7 @@ UNITS = {"log_cpm": "log2 counts per million", "acosh": "1"}
 
 
 @watched
+@any_dims
 def normalize(
     data: Any,
     method: str = "log_cpm",
@@ -30,6 +32,8 @@ def normalize(
     prior_count: float = 2.0,
     overdispersion: Any = 0.05,
     counts: str = "counts",
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Normalised values, for plots and distances; not for tests, which need the counts.
@@ -49,6 +53,8 @@ def normalize(
         For acosh: a number, or one a gene, such as a fit's ``dispersion_trend``; NaN is taken as 0.
     counts
         Name of the variable with the counts.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 

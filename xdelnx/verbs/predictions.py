@@ -17,6 +17,7 @@ from xdelnx.messages import fail, listing, shown
 from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.verbs.clustering import clusters_of
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import Reopened
 from xdelnx.verbs.inputs import as_flag
 from xdelnx.verbs.labelled import history
@@ -26,6 +27,7 @@ SCALES = ("response", "link")
 
 
 @watched
+@any_dims
 def predict(
     data: Any,
     fit: xr.Dataset,
@@ -37,6 +39,8 @@ def predict(
     standard_error: bool = True,
     unscaled: bool = False,
     dispersion: str = "fit",
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Fitted means of genes, for the samples of the fit or for others, with standard errors.
@@ -65,6 +69,8 @@ def predict(
         also has ``dispersion="gene"``).
     dispersion
         ``"fit"`` or ``"gene"``: overdispersion in the standard errors, as for `residuals`.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 

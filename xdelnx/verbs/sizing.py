@@ -21,6 +21,7 @@ from xdelnx.progress import watched
 from xdelnx.schema import SAMPLE, annotate
 from xdelnx.steps.gathered import AcrossGenes
 from xdelnx.verbs import inputs
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import make_plan
 from xdelnx.verbs.inputs import Counts
 
@@ -28,12 +29,15 @@ INVARIANT = "invariant"  # a method that needs the design
 
 
 @watched
+@any_dims
 def size_factors(
     data: Any,
     *,
     method: str = "normed_sum",
     design: Any = None,
     counts: str = "counts",
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.DataArray:
     """Size factors of the samples, scaled to geometric mean 1.
@@ -52,6 +56,8 @@ def size_factors(
         For ``"invariant"`` alone: as in `fit`.
     counts
         Name of the variable with the counts.
+    sample, gene
+        As in `fit`.
     progress
         As in `fit`.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import CONTRAST, GENE
+from xdelnx.verbs.dimensions import any_dims
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +79,7 @@ def _position(labels: list[str], contrast: str | None) -> int:
     return labels.index(contrast)
 
 
+@any_dims
 def top_table(
     result: xr.Dataset, contrast: str | None = None, *, n: int | None = None, annotation: Any = None
 ) -> pd.DataFrame:
@@ -167,6 +169,7 @@ def _annotation(annotation: Any, genes: np.ndarray) -> pd.DataFrame:
     return annotation.reindex(genes).reset_index(drop=True)
 
 
+@any_dims
 def ranked(result: xr.Dataset, contrast: str | None = None, *, by: str = "stat") -> pd.DataFrame:
     r"""Genes of one contrast in one order from the most up to the most down, for gene-set tests.
 

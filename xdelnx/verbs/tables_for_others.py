@@ -10,6 +10,7 @@ import xarray as xr
 
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import CONTRAST, GENE
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.tables import SCORES, check_tests, is_ranks
 
 PERTPY = {"variable": "feature", "log_fc": "log2fc", "p_value": "pval", "adj_p_value": "padj", "stat": "stat"}
@@ -36,6 +37,7 @@ def each_contrast(result: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
             yield ": ".join(labels) or "test", one
 
 
+@any_dims
 def score_matrix(result: xr.Dataset, *, by: str = "stat") -> pd.DataFrame:
     """Scores of all contrasts, contrasts in rows and genes in columns: what decoupler's methods take.
 
@@ -78,6 +80,7 @@ def score_matrix(result: xr.Dataset, *, by: str = "stat") -> pd.DataFrame:
     return matrix.dropna(axis="columns").rename_axis(index=CONTRAST, columns=None)
 
 
+@any_dims
 def to_pertpy(result: xr.Dataset) -> pd.DataFrame:
     """Tests of all contrasts in one long table, named as those of pertpy's differential expression.
 

@@ -20,11 +20,13 @@ from xdelnx.storage.stores import zarr_safe
 from xdelnx.verbs import inputs
 from xdelnx.verbs.adjusting import with_adjusted
 from xdelnx.verbs.clustering import clusters_of, commented
+from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import reopen
 from xdelnx.verbs.labelled import history, test_dataset
 
 
 @watched
+@any_dims
 def test(
     data: Any,
     fit: xr.Dataset,
@@ -35,6 +37,8 @@ def test(
     adjust: str | None = None,
     device: str = "auto",
     compute: bool = True,
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Test contrasts of a fit, with its dispersions, size factors and offset.
@@ -60,6 +64,8 @@ def test(
     adjust
         As in `fit`; None: as it was there.
     device, compute
+        As in `fit`.
+    sample, gene
         As in `fit`.
     progress
         As in `fit`.
