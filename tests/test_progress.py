@@ -17,7 +17,7 @@ import pytest
 
 import xdelnx as xd
 from xdelnx import progress
-from xdelnx.chunks import watching
+from xdelnx.chunks import tasks, watching
 
 BLOCKS = 8
 SLOW = """
@@ -140,6 +140,21 @@ def test_every_block_of_every_pass_is_counted(bulk, stages, verb):
     left = iter(at.what for at in stages)
     for name in passes:  # in this order, others between them
         assert any(name in what for what in left), (name, [at.what for at in stages])
+
+
+def test_blocks_joined_a_few_at_a_time_are_counted_and_give_the_same(bulk, stages, monkeypatch):
+    chunked = bulk.assign(counts=bulk["counts"].chunk(gene=bulk.sizes["gene"] // BLOCKS))
+    plain = xd.fit(chunked, "~ condition")
+    stages.clear()
+    monkeypatch.setattr(tasks, "JOINED_AT_ONCE", 3)  # 8 blocks by 3 joins, and those by one
+    fit = xd.fit(chunked, "~ condition")
+    test = xd.test(chunked, fit)
+    totals = [at.total for at in stages if "first look" in at.what or "testing" in at.what]
+    assert totals == [BLOCKS, BLOCKS]
+    np.testing.assert_array_equal(fit["stat"], plain["stat"])  # whole numbers add up in any order
+    np.testing.assert_allclose(
+        test["stat"], plain["stat"], rtol=1e-9, atol=1e-9
+    )  # from the fit's end, not its start
 
 
 def test_size_factors_and_stores_are_counted(bulk, stages, tmp_path):

@@ -11,6 +11,7 @@ from dask.delayed import Delayed
 
 from xdelnx.chunks import journal
 from xdelnx.chunks.blocks import Blocks, as_it_is
+from xdelnx.chunks.watching import JOINING
 
 JOINED_AT_ONCE = 8  # parts that may be numbers by sample
 
@@ -33,8 +34,12 @@ def joined(parts: Sequence[Delayed], function: Callable[[list[Any]], Any]) -> De
     parts = list(parts)
     while len(parts) > JOINED_AT_ONCE:
         few = [parts[i : i + JOINED_AT_ONCE] for i in range(0, len(parts), JOINED_AT_ONCE)]
-        parts = [dask.delayed(function)(some) for some in few]
-    return dask.delayed(function)(parts)
+        parts = [_join(function, some) for some in few]
+    return _join(function, parts)
+
+
+def _join(function: Callable[[list[Any]], Any], parts: list[Delayed]) -> Delayed:
+    return dask.delayed(function)(parts, dask_key_name=f"{JOINING}{uuid4().hex}")
 
 
 def once(blocks: Blocks, name: str, function: Callable[..., Any], *arguments: Any) -> Delayed:

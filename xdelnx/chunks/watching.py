@@ -15,6 +15,7 @@ from dask.core import flatten
 from xdelnx.progress import Stage, stage
 
 POLL = 0.5  # seconds between two questions to a cluster's scheduler
+JOINING = "joining-"  # begins the names of tasks that join the results of some blocks
 
 
 @contextmanager
@@ -46,6 +47,8 @@ def block_keys(value: Any) -> set[Any]:
         if not below:
             break
         keys = set(below)
+    while joining := {key for key in keys if str(key).startswith(JOINING)}:
+        keys = keys - joining | {below for key in joining for below in graph[key].dependencies}
     return {key for key in keys if graph[key].dependencies} or keys
 
 
