@@ -3,6 +3,7 @@
 # make stress  what tests do in short in full: jobs killed and resumed, hostile input; many minutes, prints figures
 # make study   error rates of xdelnx and its peers on data whose truth is known; hours, goes on where it stopped
 # make docs    the documentation, in docs/_build/html; a warning is an error
+# make release-check  sdist and wheel into dist/, and a fit with the wheel in an environment without extras
 # make lint    the checks without the tests;  make format  writes what ruff would
 # make clean   removes .venv, demo-output and caches
 #
@@ -15,7 +16,7 @@ SOURCES := xdelnx tests examples tools $(wildcard validation benchmarks)
 
 FORM ?= full
 
-.PHONY: help demo test stress study lint docs format clean python
+.PHONY: help demo test stress study lint docs release-check format clean python
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -46,6 +47,10 @@ docs: python
 	@$(PYTHON) tools/environment.py dev
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+release-check: python
+	@$(PYTHON) tools/environment.py dev
+	$(BIN)/python tools/release.py
 
 format: python
 	@$(PYTHON) tools/environment.py dev

@@ -18,8 +18,11 @@ class Command(NamedTuple):
         Adds its parser, with its own options, to those of all commands.
     run
         Does what was asked for.
+    writes
+        Whether it works on counts and writes outputs, which may be there already.
     """
 
     name: str
     add: Callable[[Any], argparse.ArgumentParser]
     run: Callable[[argparse.Namespace], None]
+    writes: bool = True

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed why
         return int(stop.code or 0)
     try:
-        with _plain_warnings(), report("at work", wanted=args.progress is not False):
+        with _plain_warnings(), report("at work", wanted=getattr(args, "progress", False) is not False):
             args.run(args)
     except KeyboardInterrupt:
         say("interrupted; no output was written")

@@ -33,13 +33,21 @@ def job(scheduler: str, what: str) -> Iterator[None]:
     if scheduler in LOCAL_SCHEDULERS:
         with _pool(scheduler) as pool, dask.config.set(scheduler=scheduler, **pool), shown:
             yield
-    elif scheduler == CUDA:
-        with local_cluster() as cluster, _client(cluster), shown:
-            yield
     else:
-        with _client(scheduler), shown:
+        with cluster_at(scheduler), shown:
             yield
     say(f"done in {time.monotonic() - start:.1f} s")
+
+
+@contextmanager
+def cluster_at(scheduler: str) -> Iterator[Any]:
+    """Client of the cluster at an address, or of one of this machine's cards."""
+    if scheduler == CUDA:
+        with local_cluster() as cluster, _client(cluster) as client:
+            yield client
+    else:
+        with _client(scheduler) as client:
+            yield client
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import xdelnx
-from xdelnx.cli import counts_commands, looking_commands, model_commands, result_commands
+from xdelnx.cli import counts_commands, doctor_command, looking_commands, model_commands, result_commands
 from xdelnx.cli.option_types import as_scheduler
 
 COMMANDS = (
@@ -13,6 +13,7 @@ COMMANDS = (
     *model_commands.COMMANDS,
     *result_commands.COMMANDS,
     *looking_commands.COMMANDS,
+    *doctor_command.COMMANDS,
 )
 
 _EXAMPLES = """\
@@ -38,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
         command = kind.add(commands)
         command.set_defaults(run=kind.run)
         command.formatter_class = argparse.RawDescriptionHelpFormatter
-        command.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+        if kind.writes:
+            _add_writing(command)
         command.add_argument(
             "--scheduler",
             default="threads",
@@ -47,10 +49,14 @@ def parser() -> argparse.ArgumentParser:
             help="threads, processes, synchronous, cuda (a worker for each of this machine's GPUs), or a Dask "
             "scheduler's address such as tcp://host:8786 (default: %(default)s)",
         )
-        command.add_argument(
-            "--progress",
-            action=argparse.BooleanOptionalAction,
-            help="show how far the work is: a bar on a terminal, a line every few seconds elsewhere (default: yes)",
-        )
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return top
+
+
+def _add_writing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    command.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="show how far the work is: a bar on a terminal, a line every few seconds elsewhere (default: yes)",
+    )
