@@ -65,8 +65,11 @@ def test_without_optional_packages():
     """None of them can be imported, and none of them is installed, as far as it can tell."""
     code = """
 import sys
-for name in ("anndata", "matplotlib", "distributed", "cupy", "psutil"):
-    sys.modules[name] = None
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("anndata", "matplotlib", "distributed", "cupy", "psutil"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
 from xdelnx.cli import health, main
 found = health._version
 health._version = lambda name: None if name in ("anndata", "matplotlib", "distributed") else found(name)
