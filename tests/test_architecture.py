@@ -181,6 +181,7 @@ FLOORS = {
     "reporting": 0,
     "reporting.diagnostics": 65,
     "reporting.pictures": 65,
+    "reporting.sample_columns": 65,
     "reporting.tables": 65,
     "reporting.words": 65,
     "reporting.pvalue_shapes": 66,

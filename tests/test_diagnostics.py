@@ -148,6 +148,8 @@ def test_statuses_of_genes():
     zero, few = diagnostics.gene_statuses(status)
     assert (zero.severity, few.severity) == (NOTE, NOTE)
     assert "695 genes without any count (69.5%)" in zero.text
+    status[200:] = Status.OK
+    assert diagnostics.gene_statuses(status)[0].severity == FINE  # a fifth of the genes is not expressed
     status[:100] = Status.COEFFICIENTS_NOT_CONVERGED
     assert diagnostics.gene_statuses(status)[1].severity == WARNING
 

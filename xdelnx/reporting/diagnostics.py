@@ -229,29 +229,29 @@ def overdispersion_level(dispersion: np.ndarray) -> Finding | None:
     return Finding(topic, Severity.FINE, f"{text}.")
 
 
-_STATUS_TEXTS: Mapping[Status, tuple[str, float]] = {
-    # status: what it is called, and the share of the genes from which it is a warning
-    Status.ALL_ZERO: ("without any count", 2.0),
-    Status.SEPARATED: ("with a group of samples without any count", 2.0),
-    Status.COEFFICIENTS_NOT_CONVERGED: ("whose coefficients did not converge", 0.01),
-    Status.DISPERSION_NOT_CONVERGED: ("whose dispersion did not converge", 0.05),
-    Status.REDUCED_NOT_CONVERGED: ("whose reduced fit did not converge", 0.01),
-    Status.OUTLIER_COUNT: ("with a count that is out of line", 0.05),
-    Status.NOT_ESTIMABLE: ("whose weights leave nothing to estimate", 2.0),
+_STATUS_TEXTS: Mapping[Status, tuple[str, float, float]] = {
+    # status: what it is called, and the shares of the genes above which it is a note, and a warning
+    Status.ALL_ZERO: ("without any count", 0.3, 1.0),
+    Status.SEPARATED: ("with a group of samples without any count", 0.1, 1.0),
+    Status.COEFFICIENTS_NOT_CONVERGED: ("whose coefficients did not converge", 0.0, 0.01),
+    Status.DISPERSION_NOT_CONVERGED: ("whose dispersion did not converge", 0.0, 0.05),
+    Status.REDUCED_NOT_CONVERGED: ("whose reduced fit did not converge", 0.0, 0.01),
+    Status.OUTLIER_COUNT: ("with a count that is out of line", 0.0, 0.05),
+    Status.NOT_ESTIMABLE: ("whose weights leave nothing to estimate", 0.1, 1.0),
 }
 
 
 def gene_statuses(status: np.ndarray) -> list[Finding]:
     """Genes (gene,) whose fit did not end as it should, one finding for each kind."""
     found = []
-    for kind, (text, warned_from) in _STATUS_TEXTS.items():
+    for kind, (text, noted, warned) in _STATUS_TEXTS.items():
         number = int((status == kind).sum())
         if not number:
             continue
         share = number / len(status)
-        severity = Severity.WARNING if share >= warned_from else Severity.NOTE
+        severity = Severity(int(share > noted) + int(share > warned))
         words = f"{counted(number, 'gene')} {text} ({share:.1%})."
-        found.append(Finding("Fits of genes", severity, words, ADVICE[kind]))
+        found.append(Finding("Fits of genes", severity, words, ADVICE[kind] if severity else ""))
     if found:
         return found
     return [Finding("Fits of genes", Severity.FINE, f"The fits of all {len(status):,} genes converged.")]

@@ -18,6 +18,7 @@ from xdelnx.reporting import words
 from xdelnx.reporting.diagnostics import Finding
 from xdelnx.reporting.pictures import picture
 from xdelnx.reporting.results import Result, finding_list, section
+from xdelnx.reporting.sample_columns import design_columns, marked_column
 from xdelnx.reporting.tables import data_table, plain_table
 from xdelnx.schema import COEFFICIENT, GENE, SAMPLE
 from xdelnx.status import ADVICE, Status
@@ -239,21 +240,9 @@ def _text(value: Any) -> Any:
 
 
 def _sample_pictures(data: Any, fit: xr.Dataset, samples: Any, counts: str) -> list[Html]:
-    from xdelnx.plot.columns import PALETTE, is_numeric, levels_of
-
-    formula = fit.attrs.get("design_formula") or ""
-    used = sorted((str(name) for name in samples.columns if str(name) in formula), key=formula.rfind)
-    few = [
-        name
-        for name in used
-        if is_numeric(samples[name]) or len(levels_of(samples[name])[0]) <= 8 * len(PALETTE)
-    ]
-    color = few[-1] if few else None
-    shape = next(
-        (n for n in few[:-1] if not is_numeric(samples[n]) and len(levels_of(samples[n])[0]) <= 8), None
-    )
-    if shape is not None and color is not None and not is_numeric(samples[color]):
-        shape = shape if len(levels_of(samples[color])[0]) <= len(PALETTE) else None
+    columns = design_columns(fit.attrs.get("design_formula"), samples)
+    color = columns[-1] if columns else None
+    shape = marked_column(columns, samples)
     own: dict[str, Any] = {"shape": shape, "size_factors": fit["size_factor"].values, "counts": counts}
     by = f", coloured by {color}" if color else ""
     drawn = [picture(partial(plot.pca, data, color, **own), f"Principal components of the samples{by}")]

@@ -8,18 +8,22 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xdelnx import plot
 from xdelnx.designs.design import design_from_result
+from xdelnx.plot.columns import PALETTE, is_numeric, levels_of
 from xdelnx.plot.interactive import COLUMNS, cloud, columns_of
 from xdelnx.plot.markup import Html, element, joined
 from xdelnx.reporting.checkup import findings_of_contrast
 from xdelnx.reporting.diagnostics import Finding, Severity
 from xdelnx.reporting.pictures import image, picture
+from xdelnx.reporting.sample_columns import design_columns
 from xdelnx.reporting.tables import data_table
 from xdelnx.reporting.words import options_of
 from xdelnx.schema import CONTRAST, GENE
+from xdelnx.verbs.inputs import as_counts
 from xdelnx.verbs.tables import top_table
 
 SECTIONS_WITH_PICTURES = 40
@@ -153,6 +157,8 @@ def _counts(result: Result, data: Any) -> list[Html]:
     name = str(result.tests[CONTRAST].values)
     own: dict[str, Any] = {"size_factors": result.fit["size_factor"].values}
     own["counts"] = options_of(result.fit).get("counts", "counts")
+    samples = as_counts(data, own["counts"]).samples
+    own["color"] = _bars(design_columns(result.fit.attrs.get("design_formula"), samples), samples)
     best = top_table(result.tests, n=GENES_SHOWN).dropna(subset=["pval"])["feature"].tolist()
     drawn = [
         picture(partial(plot.gene_counts, data, result.fit, gene), f"Counts of {gene} with the fit")
@@ -163,6 +169,16 @@ def _counts(result: Result, data: Any) -> list[Html]:
         label = f"Heat map of the genes with the smallest p-values of {name}"
         drawn.append(element("figure", image(draw, label), element("figcaption", label), class_="wide"))
     return drawn
+
+
+def _bars(columns: Sequence[str], samples: pd.DataFrame) -> list[str]:
+    """Columns for bars above a heat map, the last ones of a design whose levels have colours of their own."""
+    bars: list[str] = []
+    left = len(PALETTE)
+    for name in reversed(columns):
+        left -= 0 if is_numeric(samples[name]) else len(levels_of(samples[name])[0])
+        bars += [name] if left >= 0 else []
+    return bars[:4]
 
 
 def _has_column(fit: xr.Dataset) -> bool:
