@@ -332,6 +332,32 @@ def test_memory_is_bounded(tmp_path):
     np.testing.assert_array_equal(found["counts"][5000], expected[[5000]].toarray()[0])
 
 
+@pytest.mark.stress
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells the memory of a process")
+def test_memory_of_the_whole_process(tmp_path):
+    """50 million entries, 0.4 GB as CSR and 4 GB as a dense array: 0.5 GB and --memory, seen from outside."""
+    rng = np.random.default_rng(0)
+    n_samples, n_genes, per_sample = 100_000, 10_000, 500
+    steps = rng.integers(1, 2 * n_genes // per_sample, (n_samples, per_sample), dtype="i4")
+    indices = np.cumsum(steps, axis=1, dtype="i4") % n_genes
+    data = rng.integers(1, 4, indices.size).astype("f4")
+    indptr = np.arange(n_samples + 1) * per_sample
+    path = _raw_csr(tmp_path, data, indices.ravel(), indptr, shape=(n_samples, n_genes))
+    by_gene = np.bincount(indices.ravel(), weights=data, minlength=n_genes)
+    code = (
+        "import sys; from xdelnx.cli import main; status = main(sys.argv[1:]); "
+        "print(*[line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line]); sys.exit(status)"
+    )
+    words = ["convert", str(path), str(tmp_path / "x.zarr"), "--memory", "200MB"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    peak = int(done.stdout) / 1e6
+    print(f"peak resident memory {peak:.2f} GB")
+    assert peak < 0.7
+    np.testing.assert_array_equal(
+        open_counts(tmp_path / "x.zarr")["counts"].sum("sample", dtype="i8"), by_gene
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -591,6 +617,22 @@ def _text_store(counts, folder):
     return folder / "x.zarr"
 
 
+def _zarr_chunk(array, change):
+    """An AnnData in Zarr with a chunk of one of its arrays changed."""
+
+    def damaged(counts, folder):
+        path = FILES["zarr csr"](counts, folder)
+        (chunk,) = (
+            file
+            for file in (path / array).rglob("*")
+            if file.is_file() and not file.name.startswith((".z", "zarr."))
+        )
+        change(chunk)
+        return path
+
+    return damaged
+
+
 SMALL = {"memory": 60 * ENTRY_BYTES}
 BAD = {
     "index too large": (
@@ -668,6 +710,18 @@ BAD = {
         {},
         OSError,
         "a.h5ad: X, samples 0 to 29, cannot be read, so the file is damaged",
+    ),
+    "zarr chunk lost": (
+        _zarr_chunk("X/indices", os.unlink),
+        {},
+        ValueError,
+        "a.zarr: X/indices is not complete: it has 0 of its 1 chunks; copy it again",
+    ),
+    "zarr chunk cut": (
+        _zarr_chunk("X/data", lambda chunk: os.truncate(chunk, 40)),
+        {},
+        OSError,
+        "a.zarr: X, samples 0 to 29, cannot be read, so the file is damaged or not complete",
     ),
     "shape": (
         _with(lambda f: f["X"].attrs.modify("shape", [N, G + 1])),

@@ -77,11 +77,13 @@ def _read(matrix: Matrix, spill: Spill, memory: int) -> Survey:
     """Read the matrix once, look at every count, and leave it sorted by gene."""
     tally = Tally(*matrix.shape)
     with stage("reading", PARTS) as state:
+        if state is not None:
+            state.noun = "part"
         for piece in matrix.pieces(max(memory // ENTRY_BYTES, 1)):
             tally.add(piece)
             spill.add(piece)
             if state is not None:
-                state.noun, state.done = "part", int(PARTS * piece.done)
+                state.done = int(PARTS * piece.done)
     return tally.survey()
 
 

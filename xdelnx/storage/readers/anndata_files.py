@@ -125,6 +125,8 @@ def stored(part: Any, where: str) -> Matrix:
         missing = [name for name in ("data", "indices", "indptr") if name not in part]
         if missing:
             fail(f"{where} is damaged: it has no {listing(missing)}")
+        for name in ("data", "indices"):
+            _check_chunks(part[name], f"{where}/{name}")
         with reading(f"{where}/indptr"):
             indptr = np.asarray(part["indptr"][:]).astype(np.int64)
         n_samples, n_genes = (int(size) for size in shape)
@@ -133,6 +135,14 @@ def stored(part: Any, where: str) -> Matrix:
     if not hasattr(part, "shape") or len(part.shape) != 2:
         fail(f"{where} is no matrix that xdelnx can read (encoding {encoding or 'none'!r})")
     return _dense(part, where)
+
+
+def _check_chunks(array: Any, where: str) -> None:
+    """Raise ValueError if a Zarr array lacks chunks: read as zeros, they would be counts of other genes, or none."""
+    if getattr(array, "shards", None) is None and hasattr(array, "nchunks_initialized"):
+        there = array.nchunks_initialized
+        if there < array.nchunks:
+            fail(f"{where} is not complete: it has {there:,} of its {array.nchunks:,} chunks; copy it again")
 
 
 def _dense(array: Any, where: str) -> Dense:

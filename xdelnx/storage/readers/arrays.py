@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ def reading(where: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (OSError, EOFError, RuntimeError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         msg = f"{where} cannot be read, so the file is damaged or not complete; copy it again ({error})"
         raise OSError(msg) from error
 
