@@ -51,11 +51,19 @@ class Journal:
     def begin(self) -> None:
         """Make the folder and say in it what the job is, unless that is there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / MANIFEST
-        if not path.exists():
+        if not self.is_begun:
             text = json.dumps(self.manifest | {"begun": self.begun}, indent=1)
-            with _whole(path) as file:
+            with _whole(self.folder / MANIFEST) as file:
                 file.write(text.encode())
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether `begin` was called, by this process or an earlier one."""
+        return (self.folder / MANIFEST).exists()
+
+    def count(self) -> int:
+        """Count the results that are there."""
+        return len(list(self.folder.glob("*.npz")))
 
     def part(self, name: str) -> Journal:
         """Give the same folder to another part of the job."""

@@ -21,11 +21,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     try:
         args = parser().parse_args(argv)
+        args.words = argv
     except SystemExit as stop:  # argparse has printed why
         return int(stop.code or 0)
     try:
         with _plain_warnings(), report("at work", wanted=getattr(args, "progress", False) is not False):
             args.run(args)
+    except SystemExit as stop:
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         say("interrupted; no output was written")
         return INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 def named(args: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Options that go to a function as they are, by the names of its arguments."""
     return {name: getattr(args, name) for name in names}
+
+
+def one_or_more(values: Sequence[str]) -> Any:
+    """Give the only value of an option that may be given several times, or all of them."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def size(counts: xr.DataArray) -> str:
@@ -55,6 +61,14 @@ def finish(result: xr.Dataset, args: argparse.Namespace) -> None:
     for line in findings(result):
         say(line)
     say(f"wrote {args.out}" + (f" and {args.table}" if args.table else ""))
+
+
+def write_table(result: xr.Dataset, args: argparse.Namespace) -> None:
+    """Write the table alone, of a store that is there."""
+    from xdelnx.storage.stores import replacing
+
+    with replacing(args.table, overwrite=args.overwrite, table=True) as partial:
+        _write_table(_genes(result), partial, Path(args.table))
 
 
 def _genes(result: xr.Dataset) -> pd.DataFrame:

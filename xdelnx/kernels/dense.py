@@ -39,8 +39,14 @@ LANES = 16  # numbers that vector registers take together, in a loop that is unr
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel on first use; the machine code is kept on disk for the next process."""
-    return numba.njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")(function)
+    """Compile a kernel on first use; the machine code is kept on disk for the next process.
+
+    What a kernel calls becomes a part of it: of a helper that several kernels share there would be several versions,
+    whose sums run in other orders, and which of them is called would depend on what the process loaded first.
+    """
+    return numba.njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy", forceinline=True)(
+        function
+    )
 
 
 @compiled

@@ -26,6 +26,7 @@ from xdelnx.checks import check_dims
 from xdelnx.chunks.blocks import settled
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
+from xdelnx.storage.unfinished import note
 from xdelnx.storage.untrusted import open_group
 
 CHUNK_BYTES = 16_000_000
@@ -116,7 +117,7 @@ def _consolidated(store: Any) -> bool:
     """Whether the store has consolidated metadata; raises if it is no store of ours."""
     path = Path(store) if is_local(store) else None
     if path is not None and not path.exists():
-        msg = f"there is nothing at {path}"
+        msg = "; ".join(filter(None, [f"there is nothing at {path}", note(path)]))
         raise FileNotFoundError(msg)
     if path is not None and path.is_file() and path.suffix in {".h5ad", ".h5", ".hdf5"}:
         fail(_not_counts(path, "an AnnData file"))

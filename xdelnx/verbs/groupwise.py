@@ -215,6 +215,7 @@ def _about(by: str, notes: dict[str, str], sizes: np.ndarray) -> xr.Dataset:
 
 def _attributes(of_one: dict[str, Any], by: str) -> dict[str, Any]:
     """Attributes of the whole, from those of one group's fit."""
-    gone = ("design_terms", "design_reference")  # groups may differ in the levels that they have
     options = json.loads(of_one["options"]) | {"by": by}
-    return {key: value for key, value in of_one.items() if key not in gone} | {"options": json.dumps(options)}
+    # groups may differ in the levels that they have
+    kept = {key: value for key, value in of_one.items() if key != "design_terms"}
+    return kept | {"options": json.dumps(options)}

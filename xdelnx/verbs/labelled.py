@@ -19,6 +19,7 @@ from xdelnx.designs.design import Design, design_to_attrs
 from xdelnx.messages import shown
 from xdelnx.schema import COEFFICIENT, CONTRAST, GENE, RESTRICTION, SAMPLE, TEST_VARIABLES, VARIABLES
 from xdelnx.steps.gathered import AcrossGenes
+from xdelnx.storage.fingerprint import versions
 from xdelnx.verbs.inputs import Counts
 
 REFERENCES = (
@@ -126,6 +127,7 @@ def fit_attributes(model: Design, device: str, n_genes: int, **options: Any) -> 
         "references": REFERENCES,
         "device": device,
         "n_genes": n_genes,
+        "versions": json.dumps(versions()),
         "options": json.dumps(options),
         **design_to_attrs(model),
     }

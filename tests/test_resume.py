@@ -1,0 +1,265 @@
+"""``xdelnx fit`` given again: it goes on, has nothing to do, or refuses; killed at any moment, it ends the same."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from xdelnx.chunks.journal import read_manifest
+from xdelnx.cli import main
+from xdelnx.storage.stores import open_result
+from xdelnx.storage.unfinished import folder_of, hold
+
+DESIGN = ["--design", "~ batch + condition"]
+FIT = ["fit", "counts.zarr", "fit.zarr", *DESIGN, "--table", "genes.csv"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a store of counts, in which the commands run, all at the same time of day."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    simulate("counts.zarr")
+    return tmp_path
+
+
+def simulate(name, *more, n_genes=600):
+    size = ["--n-samples", "10", "--n-genes", str(n_genes), "--n-batches", "2", "--overwrite"]
+    assert main(["simulate", name, *size, *more]) == 0
+
+
+def contents(path):
+    """Every file of a store with what is in it."""
+    return {
+        file.relative_to(path): file.read_bytes() for file in sorted(Path(path).rglob("*")) if file.is_file()
+    }
+
+
+def stopped(monkeypatch, at):
+    """Let the fit end as by Ctrl-C when it writes its ``at``-th result of a block."""
+    from xdelnx.chunks import journal
+
+    left = [at]
+    write = journal.computed
+
+    def computed(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return write(*arguments)
+
+    monkeypatch.setattr(journal, "computed", computed)
+    assert main([*FIT, "--scheduler", "synchronous"]) == 130
+    monkeypatch.setattr(journal, "computed", write)
+
+
+def test_it_goes_on_and_then_has_nothing_to_do(here, monkeypatch, capsys):
+    assert main(FIT) == 0
+    expected, table = contents("fit.zarr"), Path("genes.csv").read_bytes()
+    moment = os.stat("fit.zarr/zarr.json").st_mtime_ns
+    capsys.readouterr()
+    assert main(FIT) == 0
+    assert "fit.zarr is complete already" in capsys.readouterr().err
+    assert os.stat("fit.zarr/zarr.json").st_mtime_ns == moment
+    Path("genes.csv").unlink()
+    assert main(FIT) == 0
+    assert Path("genes.csv").read_bytes() == table
+    for path in ("fit.zarr", "genes.csv"):
+        os.rename(path, f"first.{path}")
+    stopped(monkeypatch, at=20)
+    assert "what is finished is kept: the same command goes on from there" in capsys.readouterr().err
+    assert not Path("fit.zarr").exists()
+    assert folder_of("fit.zarr").is_dir()
+    assert main([*FIT, "--scheduler", "processes"]) == 0  # where it goes on does not matter
+    assert (
+        "going on with the fit begun 2023-11-14T22:13:20+00:00: 20 results of blocks"
+        in capsys.readouterr().err
+    )
+    assert contents("fit.zarr") == expected
+    assert Path("genes.csv").read_bytes() == table
+    assert sorted(os.listdir()) == [
+        "counts.zarr",
+        "first.fit.zarr",
+        "first.genes.csv",
+        "fit.zarr",
+        "genes.csv",
+    ]
+
+
+def test_an_unfinished_fit_says_so_to_its_readers(here, monkeypatch, capsys):
+    stopped(monkeypatch, at=5)
+    with pytest.raises(
+        FileNotFoundError, match=r"nothing at fit\.zarr; the fit to be written there is unfinished"
+    ):
+        open_result("fit.zarr")
+    assert main(["test", "counts.zarr", "fit.zarr", "test.zarr"]) == 1
+    assert "give the same `xdelnx fit` again and it goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ([*FIT[:4], "~ condition", *FIT[5:]], "option design was '~ batch + condition' and is '~ condition'"),
+        ([*FIT, "--robust"], "option robust was 'False' and is 'True'"),
+        ([*FIT, "--reference", "condition=B"], "option reference was 'None' and is \"{'condition': 'B'}\""),
+        ("counts", "input counts was '17 files, "),
+    ],
+)
+def test_another_job_is_refused(here, monkeypatch, capsys, complete, change, what):
+    if complete:
+        assert main(FIT) == 0
+        before = contents("fit.zarr")
+    else:
+        stopped(monkeypatch, at=12)
+        before = contents(folder_of("fit.zarr"))
+    words = change
+    if change == "counts":
+        words = FIT
+        simulate("counts.zarr", "--seed", "5")
+    assert main(words) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert what in last
+    assert "--overwrite" in last
+    assert contents("fit.zarr" if complete else folder_of("fit.zarr")) == before
+    assert main([*words, "--overwrite"]) == 0
+    anew = contents("fit.zarr")
+    assert not folder_of("fit.zarr").exists()
+    os.rename("fit.zarr", "other.zarr")
+    assert main([*words, "--overwrite"]) == 0
+    assert contents("fit.zarr") == anew
+
+
+def test_other_versions_are_another_job_while_it_is_unfinished(here, monkeypatch, capsys):
+    stopped(monkeypatch, at=12)
+    manifest = folder_of("fit.zarr") / "manifest.json"
+    there = json.loads(manifest.read_text())
+    there["version"]["numpy"] = "1.0"
+    manifest.write_text(json.dumps(there))
+    assert main(FIT) == 1
+    assert "version numpy was '1.0' and is " in capsys.readouterr().err
+    manifest.write_text("{")
+    assert main(FIT) == 1
+    assert "manifest.json is damaged; remove that folder" in capsys.readouterr().err
+
+
+def test_one_process_at_a_time(here, monkeypatch, capsys):
+    stopped(monkeypatch, at=5)
+    with hold(folder_of("fit.zarr")):
+        assert main(FIT) == 1
+    assert f"process {os.getpid()} on " in capsys.readouterr().err
+    assert main(FIT) == 0
+
+
+def test_a_misuse_leaves_no_folder(here):
+    assert main(["fit", "counts.zarr", "fit.zarr", "--design", "~ nothing"]) == 1
+    assert os.listdir() == ["counts.zarr"]
+
+
+def test_from_repeats_a_fit(here, capsys):
+    options = ["--contrasts", "condition[T.B]", "--contrasts", "batch", "--robust", "--ridge", "0.1"]
+    assert main(["fit", "counts.zarr", "fit.zarr", *DESIGN, "--reference", "batch=batch2", *options]) == 0
+    assert main(["fit", "again.zarr", "--from", "fit.zarr"]) == 0
+    first, again = (xr.open_zarr(f"{name}.zarr").load() for name in ("fit", "again"))
+    xr.testing.assert_equal(first, again)
+    assert first.attrs["options"] == again.attrs["options"]
+    assert main(["fit", "again.zarr", "--from", "fit.zarr"]) == 0
+    assert "again.zarr is complete already" in capsys.readouterr().err
+    simulate("others.zarr", "--seed", "3")
+    assert main(["fit", "others.zarr", "others_fit.zarr", "--from", "fit.zarr"]) == 0
+    assert xr.open_zarr("others_fit.zarr").attrs["options"] == first.attrs["options"]
+
+
+def test_attributes_say_what_made_it(here):
+    assert main(FIT) == 0
+    attributes = xr.open_zarr("fit.zarr").attrs
+    assert {"numpy", "numba", "dask", "zarr", "xarray", "xdelnx"} <= set(json.loads(attributes["versions"]))
+    said = json.loads(attributes["fingerprint"])
+    assert said["option"]["design"] == DESIGN[1]
+    assert said["input"]["counts"].startswith("17 files, ")
+    assert attributes["counts_store"] == str(here / "counts.zarr")
+
+
+# ---- killed ----------------------------------------------------------------------------------------------
+
+
+def kill_once(words, after, environment):
+    """Run a command and kill it after so many seconds; return whether it was killed before it ended."""
+    command = [sys.executable, "-m", "xdelnx", *words]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as job:
+        try:
+            job.wait(timeout=after)
+        except subprocess.TimeoutExpired:
+            job.send_signal(signal.SIGKILL)
+            job.wait()
+    return job.returncode == -signal.SIGKILL
+
+
+def survive(kills, seed, n_genes=600):
+    """Kill a job again and again, as often as it takes; return how many results there were, all of them the same."""
+    simulate("counts.zarr", n_genes=n_genes)
+    begun = time.monotonic()
+    assert main([*FIT, "--no-progress"]) == 0
+    rng, environment = random.Random(seed), dict(os.environ)
+    expected, table = contents("fit.zarr"), Path("genes.csv").read_bytes()
+    results = done = going_on = 0
+    usual = measured(environment)
+    while done < kills:
+        for path in ("fit.zarr", "genes.csv"):
+            os.rename(path, f"{path}.{results}")
+        tries = 0
+        while kill_once(FIT, rng.uniform(0.3, 1.1) * usual, environment):
+            done += 1
+            tries += 1
+            going_on += read_manifest(folder_of("fit.zarr")) is not None
+            if tries == 4:  # let it end
+                subprocess.run([sys.executable, "-m", "xdelnx", *FIT], check=True, stderr=subprocess.DEVNULL)
+                break
+        assert contents("fit.zarr") == expected
+        assert Path("genes.csv").read_bytes() == table
+        results += 1
+        for path in ("fit.zarr", "genes.csv"):
+            discard(f"{path}.{results - 1}")
+        assert sorted(os.listdir()) == ["counts.zarr", "fit.zarr", "genes.csv"]
+    return {
+        "kills": done,
+        "in_a_begun_fit": going_on,
+        "results": results,
+        "seconds": time.monotonic() - begun,
+    }
+
+
+def measured(environment):
+    """How long the command takes when nobody kills it."""
+    begun = time.monotonic()
+    words = [word.replace("fit.zarr", "timed.zarr").replace("genes.csv", "timed.csv") for word in FIT]
+    subprocess.run(
+        [sys.executable, "-m", "xdelnx", *words], check=True, stderr=subprocess.DEVNULL, env=environment
+    )
+    discard("timed.zarr")
+    discard("timed.csv")
+    return time.monotonic() - begun
+
+
+def discard(path):
+    import shutil
+
+    shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+def test_killed_at_any_moment(here):
+    assert survive(3, seed=0)["kills"] >= 3
+
+
+@pytest.mark.stress
+def test_killed_two_hundred_times(here):
+    figures = survive(200, seed=1, n_genes=3000)
+    print(f"\n{figures}: every result bit-identical")
+    assert figures["in_a_begun_fit"] > 50
