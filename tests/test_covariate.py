@@ -90,6 +90,15 @@ def test_the_basis_at_the_nodes_is_of_the_same_design():
     np.testing.assert_array_equal(there.rows[:, : basis.groups].sum(axis=1), 1.0)
 
 
+def test_one_sample_of_a_tiny_scale_stands_for_itself():
+    """It would otherwise put genes of few counts below the smallest mean, where the nodes cannot follow."""
+    design, scale, _ = samples()
+    scale[5] = 1e-3
+    _, nodes = nodes_of(design, scale)
+    rare = np.log([[3e-5], [1e-5], [1e-7]]) + np.zeros(nodes.single.size)
+    np.testing.assert_array_equal(nodes.follow(np, rare), [True, True, False])
+
+
 @pytest.mark.parametrize("theta", [0.0, 1e-7, 1e-3, 1.0, 50.0])
 def test_parts_of_the_deviance(theta):
     for y in (0.5, 1.0, 7.0, 300.0):
@@ -162,8 +171,9 @@ def check(here, there):
         ("~ age", {"overdispersion": False, "shrinkage": False, "size_factors": None}),
         ("~ condition + age", {"ridge": 0.01}),
         ("~ condition + age", {"offset": np.linspace(-0.5, 0.5, CELLS), "cox_reid": False}),
+        ("~ condition + age", {"size_factors": np.append(np.ones(CELLS - 1), 2e-3)}),
     ],
-    ids=["additive", "interaction", "Poisson", "ridge", "offset"],
+    ids=["additive", "interaction", "Poisson", "ridge", "offset", "a tiny sample"],
 )
 def test_the_same_fit_with_nodes_and_without(data, formula, how):
     check(*both_ways(data, lambda counts: xd.fit(counts, formula, **how)))

@@ -71,6 +71,11 @@ class CovariateNodes:
         return self.samples.scale.size
 
     @property
+    def single(self) -> np.ndarray:
+        """Whether a kind is a sample that stands for itself: (kind,)."""
+        return np.diff(self.samples.starts) == 1
+
+    @property
     def spread_arguments(self) -> tuple[Any, ...]:
         """What the kernel ``spread`` needs to know of the samples."""
         return self.at, self.alone, self.by_scale, self.by_covariate, self.size
@@ -88,12 +93,12 @@ class CovariateNodes:
     def follow(self, xp: Any, log_mean: Array) -> Array:
         """Whether the nodes follow means with these logs at scale 1, (gene, kind): (gene,).
 
-        Also where a mean may be below `SMALLEST_MEAN`, at which what is summed has a kink, they do not.
+        Also where a mean in a box may be below `SMALLEST_MEAN`, at which what is summed has a kink, they do not.
         """
-        least = (
-            np.log(SMALLEST_MEAN / self.samples.scale.min()) + 0.1
-        )  # boxes reach a little beyond their nodes
-        low = xp.min(log_mean, axis=1) > least
+        in_boxes = np.repeat(~self.single, np.diff(self.samples.starts))
+        # boxes reach a little beyond their nodes
+        least = np.log(SMALLEST_MEAN / self.samples.scale[in_boxes].min()) + 0.1
+        low = xp.min(xp.take(log_mean, np.flatnonzero(~self.single), axis=1), axis=1) > least
         across = xp.take(log_mean, self.boxes[:, 1], axis=1) - xp.take(log_mean, self.boxes[:, 0], axis=1)
         return low & xp.all(xp.abs(across) < STEEPEST, axis=1)
 

@@ -105,6 +105,12 @@ class NodeObservations:
         """Terms with the mean."""
         return self.nodes.dispersion_means(m, theta, rows)
 
+    def lacks_counts(self, m: Array, below: float) -> Array:
+        """Whether a sample that stands for itself has an expected count below this; `follow` sees to the others."""
+        alone = self.backend.xp.asarray(self.places.single.nonzero()[0])
+        expected = self.backend.xp.take(m * self.scale_totals(), alone, axis=1)
+        return self.backend.xp.any(expected < below, axis=1)
+
     def follow(self, model: Any, found: Any) -> Array:
         """Whether a fit came to its end where the nodes follow it: (gene,)."""
         return found.converged & self.places.follow(self.backend.xp, model.log_mean(found.b))

@@ -65,6 +65,9 @@ class Observations(Protocol):
     def dispersion_means(self, m: Array, theta: Array, rows: Array) -> Any:
         """Derivatives in theta of the terms with the mean, (active, 2), and w, w^2, w^3 by kind."""
 
+    def lacks_counts(self, m: Array, below: float) -> Array:
+        """Whether there is a kind whose samples all together have an expected count below this: (gene,)."""
+
     def follow(self, model: Any, found: Any) -> Array:
         """Whether these sums are what the counts say at the coefficients a model found: (gene,)."""
 
@@ -186,6 +189,10 @@ class DenseObservations:
         """Terms with the mean."""
         return self._sums("dispersion_mean_sums", m, theta, rows)
 
+    def lacks_counts(self, m: Array, below: float) -> Array:
+        """Whether a kind's expected count is below this."""
+        return _lacks_counts(self, m, below)
+
     def follow(self, model: Any, found: Any) -> Array:  # noqa: ARG002
         """Always."""
         return self.backend.xp.ones(found.b.shape[0], dtype=self.backend.xp.bool)
@@ -285,6 +292,10 @@ class NonZeroObservations:
         derivatives, w1, w2, w3 = self.zeros.dispersion_means(m, theta, rows)
         return derivatives + self._differences("dispersion_differences", m, theta, rows), w1, w2, w3
 
+    def lacks_counts(self, m: Array, below: float) -> Array:
+        """Whether a kind's expected count is below this."""
+        return _lacks_counts(self, m, below)
+
     def follow(self, model: Any, found: Any) -> Array:  # noqa: ARG002
         """Always."""
         return self.backend.xp.ones(found.b.shape[0], dtype=self.backend.xp.bool)
@@ -296,6 +307,11 @@ def mean_and_variance(
     """Mean and sample variance (gene,) from the mean and the non-zero counts, flat by gene."""
     squares = backend.kernel("squared_deviations")(values, ends, mean, n_samples)
     return mean, squares / (n_samples - 1.0)
+
+
+def _lacks_counts(observations: Observations, m: Array, below: float) -> Array:
+    expected = m * observations.scale_totals()
+    return observations.backend.xp.any((expected < below) & (observations.weight_totals() > 0.0), axis=1)
 
 
 def _first_step(observations: Observations, rate: Array, theta: Array) -> tuple[Array, Array]:

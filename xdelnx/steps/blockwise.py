@@ -314,13 +314,12 @@ def _refit_tile(plan: FitPlan, tile: Tile, final: np.ndarray, start: np.ndarray)
     m = model.mean(found.b)
     weight = observations.fisher(m, theta, rows)
     to_coefficients = plan.backend.asarray(plan.basis.to_coefficients)
-    expected = m * observations.scale_totals()
     result = _host(
         plan,
         beta=plan.backend.kernel("combine")(found.b, to_coefficients),
         deviance=model.penalised(observations.deviance(m, theta, rows), found.b),
         variance=model.quadratic_forms(model.information(weight), to_coefficients),
-        separated=xp.any((expected < SEPARATED_BELOW) & (observations.weight_totals() > 0.0), axis=1),
+        separated=observations.lacks_counts(m, SEPARATED_BELOW),
         iterations=found.iterations,
         converged=found.converged,
     ) | _contrasts(plan, observations, model.log_mean(found.b), weight, theta)
