@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,50 @@ def test_significant(monkeypatch):
     report = module("report", monkeypatch)
     assert report.significant(np.array([0.9, 0.01, 0.2, 0.02, np.nan])) == 2
     assert report.significant(np.full(3, 0.5)) == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler is installed")
+def test_gpu_without_a_card(tmp_path):
+    """All of it, with the card's kernels on the processor."""
+    done = command("benchmarks.gpu", "--dry-run", "--size", 0.0005, "--no-cpu", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("gpu-none-dry-run-*.json")
+    result = json.loads(path.read_text())
+    assert all(kernel["entries_a_second"] > 0 for kernel in result["kernels"].values())
+    for shape in result["fits"].values():
+        run = shape["runs"]["gpu"]
+        assert run["whole"] > run["computing"] > 0
+        assert run["reading"] > 0
+
+
+def test_gpu_floors(monkeypatch):
+    """1e9 entries of 8 bytes and 40 operations: 2.4 ms of an H100's memory, 1.2 ms of its arithmetic."""
+    gpu = module("gpu", monkeypatch)
+    found = {"newton_sums": {"entries": 10**9, "seconds": [0.01, 0.0048]}}
+    gpu.beside_floor(found, "NVIDIA H100 80GB HBM3")
+    assert found["newton_sums"]["floor_seconds"] == pytest.approx(8e9 / 3.35e12)
+    assert found["newton_sums"]["times_floor"] == pytest.approx(2.01, abs=0.01)
+
+
+def test_scale_model(monkeypatch):
+    """Twice the cells take twice the time, twice the cards half of it; whoever is slowest is named."""
+    scale = module("scale_model", monkeypatch)
+    host, card = scale.Host(decode=1e9, compressed=0.2, nonzero=7e-8, entry=1e-9, task=1e-3), scale.Card()
+    job = scale.Job(1e7)
+    one, two = scale.model(job, host, card), scale.model(scale.replace(job, cells=2e7), host, card)
+    cards = scale.model(scale.replace(job, cards=2), host, card)
+    for part in ("reading", "disks", "transfer", "computing"):
+        assert getattr(two, part) == pytest.approx(2.0 * getattr(one, part))
+    assert cards.computing == pytest.approx(0.5 * one.computing)
+    assert one.reading == pytest.approx(3 * 3e11 / 4e9)  # three reads by four threads
+    assert one.bound == "decoding"
+    assert scale.model(scale.replace(job, readers=10_000, disk=1e6), host, card).bound == "disks"
+
+
+def test_simulated_graph(monkeypatch):
+    """Every gene has its p-value, also where a worker is lost on the way; tasks are a few a block."""
+    scale = module("scale_model", monkeypatch)
+    for lost in (0, 1):
+        found = scale.simulate(scale.Run(8, 3, read=0.01, compute=0.05, lost=lost), 80)
+        assert found.genes > 60
+        assert found.tasks >= 4 * 8

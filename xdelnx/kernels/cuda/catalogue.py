@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,13 +81,14 @@ class Kernel:
     own: Mapping[str, Sizes] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def inputs(self) -> list[str]:
         """Names of the arguments that are given."""
         names = [argument.arg for argument in parsed(self.source).args.args]
         return [name for name in names if name not in self.results]
 
-    def types_of(self) -> dict[str, str]:
+    @cached_property
+    def all_types(self) -> dict[str, str]:
         """Type of every argument of the translated kernel: what is given, the results, each thread's own."""
         shapes = {"results": self.results, "own": self.own}
         dummies = SimpleNamespace(**{name: _Shape() for name in self.inputs})
@@ -273,5 +275,5 @@ def source() -> str:
     """C++ of all kernels, without ``prelude.h``."""
     program = Program()
     for name, kernel in KERNELS.items():
-        program.kernel(name, kernel.source, kernel.types_of(), kernel.roles)
+        program.kernel(name, kernel.source, kernel.all_types, kernel.roles)
     return str(program)

@@ -99,7 +99,7 @@ class DeviceBackend(Backend):
         return partial(getattr(flat, name), self)
 
     def _run(self, name: str, kernel: Kernel, *arguments: Any) -> Any:
-        types, inputs = kernel.types_of(), kernel.inputs
+        types, inputs = kernel.all_types, kernel.inputs
         given = {
             argument: self._argument(value, types[argument])
             for argument, value in zip(inputs, arguments, strict=True)

@@ -1,0 +1,388 @@
+"""What a fit of very many cells needs: a model with its constants, and a simulated run of the real graph.
+
+Run with ``python -m benchmarks.scale_model``. The model is bytes and operations over rates. Rates of this machine are
+measured in the same run; those of a card are assumptions from its data sheet, marked "not measured". The simulation
+runs the graph of a fit of 30,000 genes, with kernels that only wait, on many workers in one process. It measures the
+processor time of scheduler and workers, stragglers, and the loss of workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results_file import write_table
+
+GENES = 30_000
+READS = 3  # of every block: the look with the size factors, the first fit, the second
+PASSES = 2  # of these on the card
+# Evaluations a fit of cells makes of every non-zero count (benchmarks/README.md: coefficients three times,
+# overdispersion once), and of which part they are.
+EVALUATIONS = {"score and information": 7.6, "dispersion": 6.3, "deviance": 2.0}
+# float64 operations of an evaluation, counted from the formulas, a division as 8.
+OPERATIONS = {"score and information": 40, "dispersion": 45, "deviance": 90}
+NONZERO_BYTES = 16  # read by an evaluation: count and scale
+TASKS = 4  # of a block, as simulated runs count
+STORED = 2  # bytes of a count
+
+
+@dataclass(frozen=True)
+class Card:
+    """Rates of a card, none of them measured."""
+
+    name: str = "H200-class, not measured"
+    bytes_a_second: float = 4.0e12 * 0.6
+    operations_a_second: float = 30e12 * 0.3
+    bus: float = 40e9  # bytes a second from pinned memory
+    memory: float = 130e9
+    evaluation: float = (
+        200e-6  # seconds an evaluation of a tile costs whatever its size: launches, one look back
+    )
+
+
+@dataclass(frozen=True)
+class Host:
+    """Rates of this machine.
+
+    Parameters
+    ----------
+    decode
+        Counts decoded from Zarr a second and core.
+    compressed
+        Bytes a count takes in the store.
+    nonzero, entry
+        Seconds of one core for all evaluations of a non-zero count, and for looking at an entry.
+    task
+        Seconds of the scheduler for a task.
+    """
+
+    decode: float
+    compressed: float
+    nonzero: float
+    entry: float
+    task: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A fit, and what it runs on."""
+
+    cells: float
+    genes: int = GENES
+    density: float = 0.05
+    coefficients: int = 2
+    cards: int = 1
+    readers: int = 4  # threads a card
+    disk: float = 5e9  # bytes a second, of all disks together
+    block: float = 2**29  # counts
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by what they are for, the whole, and bytes of a card and of its host."""
+
+    reading: float
+    disks: float
+    transfer: float
+    computing: float
+    scheduling: float
+    whole: float
+    card_bytes: float
+    host_bytes: float
+
+    @property
+    def bound(self) -> str:
+        """What takes longest."""
+        parts = {"decoding": self.reading, "disks": self.disks, "card": self.transfer + self.computing,
+                 "scheduler": self.scheduling}  # fmt: skip
+        return max(parts, key=lambda name: parts[name])
+
+
+def model(job: Job, host: Host, card: Card) -> Cost:
+    """Cost of a job: reading, the card and the scheduler go on at the same time."""
+    entries = job.cells * job.genes
+    non_zero = entries * job.density
+    share = 1.0 + 0.1 * (job.coefficients - 2)  # of the algebra by kind, beside the sums over counts
+    reading = READS * entries / (host.decode * job.readers * job.cards)
+    disks = READS * entries * host.compressed / job.disk
+    transfer = PASSES * entries * STORED / (card.bus * job.cards)
+    blocks = max(entries / job.block, 1.0)
+    seconds = sum(
+        times * max(NONZERO_BYTES / card.bytes_a_second, OPERATIONS[what] / card.operations_a_second)
+        for what, times in EVALUATIONS.items()
+    )
+    taking_out = PASSES * entries * (2 * STORED + 8 * 2) / card.bytes_a_second
+    computing = (non_zero * seconds * share + taking_out) / job.cards
+    computing += blocks / job.cards * sum(EVALUATIONS.values()) * card.evaluation * 3
+    scheduling = tasks(blocks) * host.task
+    whole = max(reading, disks, transfer + computing, scheduling) + (reading / max(blocks, 1.0))
+    held = job.block * (STORED + 8 * job.density * 3) + job.cells * 8 * 3
+    return Cost(reading, disks, transfer, computing, scheduling, whole,
+                held + card.memory / 4, job.block * STORED * job.readers * 2)  # fmt: skip
+
+
+def tasks(blocks: float) -> float:
+    """Tasks of a fit: for each block and pass a read and a call, the first look in one, and a few between."""
+    return TASKS * blocks + 10
+
+
+# ---- constants ------------------------------------------------------------------------------------------
+
+
+def measured(size: float) -> Host:
+    """Rates of this machine; ``size`` of the arrays, 1 for a run that counts."""
+    import zarr
+
+    import xdelnx as xd
+    from benchmarks.kernels import nonzero_kernels
+
+    n = max(int(20_000 * size), 200)
+    counts = xd.simulate(n, 400, kind="cells", seed=1)["counts"].values.astype(np.uint16)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "counts.zarr"
+        store = zarr.create_array(store=str(path), shape=counts.shape, chunks=(n, 50), dtype=counts.dtype)
+        store[:] = counts
+        stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        opened = zarr.open_array(str(path), mode="r")
+        decode = counts.size / _seconds(lambda: opened[:])
+    calls = nonzero_kernels(size)
+    rates = {}
+    for name, (visits, call) in calls.items():
+        call()
+        rates[name] = _seconds(call) / visits
+    nonzero = (
+        EVALUATIONS["score and information"] * rates["newton_differences"]
+        + EVALUATIONS["dispersion"] * rates["dispersion_differences"]
+        + EVALUATIONS["deviance"] * rates["deviance_differences"]
+    )
+    entry = rates["look_at_whole_numbers (an entry)"]
+    return Host(decode, stored / counts.size, nonzero, entry, task=np.nan)
+
+
+def _seconds(call: Any, repeats: int = 3) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+# ---- the real graph, with kernels that wait ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """One simulated run.
+
+    Parameters
+    ----------
+    blocks, workers
+        How many.
+    read, compute
+        Seconds that reading a block and computing on it wait.
+    stragglers
+        Share of the blocks that take ten times as long.
+    lost
+        Workers that are lost on the way.
+    """
+
+    blocks: int
+    workers: int
+    read: float = 0.05
+    compute: float = 0.1
+    stragglers: float = 0.0
+    lost: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """Seconds, those of an ideal scheduler, processor seconds, tasks that ran, and genes with a p-value."""
+
+    seconds: float
+    ideal: float
+    processor: float
+    tasks: int
+    genes: int
+
+
+def simulate(run: Run, genes: int = GENES) -> Found:
+    """Fit with waiting kernels; the design, the passes, the step across genes and the tests are those of a fit."""
+    from distributed import Client, LocalCluster
+
+    import xdelnx as xd
+
+    width = -(-genes // run.blocks)
+    data = xd.simulate(16, genes, seed=1).chunk(gene=width)
+    data["counts"] = data["counts"].copy(data=data["counts"].data.map_blocks(_read, run.read, dtype=np.int64))
+    options = {
+        "n_workers": run.workers,
+        "threads_per_worker": 1,
+        "processes": False,
+        "dashboard_address": ":0",
+    }
+    with _waiting(run, width), LocalCluster(**options) as cluster, Client(cluster) as client:
+        before = _ran(cluster)
+        loss = _losing(client, cluster, run)
+        start, processor = time.perf_counter(), time.process_time()
+        fit = xd.fit(data, "~ condition", device="cpu")
+        seconds, processor = time.perf_counter() - start, time.process_time() - processor
+        if loss is not None:
+            loss.join()
+        ran = _ran(cluster) - before
+    per_block = READS * run.read + PASSES * run.compute * (1.0 + 9.0 * run.stragglers)
+    ideal = run.blocks * per_block / run.workers
+    return Found(seconds, ideal, processor, ran, int(np.isfinite(fit["pval"].values).sum()))
+
+
+def _read(block: np.ndarray, seconds: float) -> np.ndarray:
+    if block.size:
+        time.sleep(seconds)
+    return block
+
+
+@contextmanager
+def _waiting(run: Run, width: int) -> Iterator[None]:
+    """Put steps that wait in the place of those that compute, on blocks of so many genes."""
+    from xdelnx.chunks import blocks, passes
+
+    steps, entries = passes.steps, blocks.BLOCK_ENTRIES
+    originals = steps.fit_step, steps.refit_step
+    made: dict[Any, Any] = {}
+
+    def waiting(original: Any) -> Any:
+        def step(plan: Any, block: Any, *arguments: Any, **options: Any) -> Any:
+            n, first = block.n_genes, block.counts
+            if (original, n) not in made:
+                made[original, n] = original(plan, block, *arguments, **options)
+            slow = int(first.sum()) % 1000 < 1000 * run.stragglers
+            time.sleep(run.compute * (10.0 if slow else 1.0))
+            return dict(made[original, n])
+
+        return step
+
+    steps.fit_step, steps.refit_step = map(waiting, originals)
+    blocks.BLOCK_ENTRIES = 16 * width
+    try:
+        yield
+    finally:
+        steps.fit_step, steps.refit_step = originals
+        blocks.BLOCK_ENTRIES = entries
+
+
+def _losing(client: Any, cluster: Any, run: Run) -> Any:
+    """Thread that closes workers in the middle of the run, one after another."""
+    if not run.lost:
+        return None
+    from threading import Thread
+
+    pause = 0.3 * run.blocks * (READS * run.read + PASSES * run.compute) / run.workers
+
+    def lose() -> None:
+        for i in range(run.lost):
+            time.sleep(pause)
+            client.sync(cluster.workers[i].close, timeout=2, nanny=False)
+
+    thread = Thread(target=lose, daemon=True)
+    thread.start()
+    return thread
+
+
+def _ran(cluster: Any) -> int:
+    """How many tasks the scheduler has seen end."""
+    return sum(1 for entry in cluster.scheduler.transition_log if entry[1:3] == ("processing", "memory"))
+
+
+# ---- tables ---------------------------------------------------------------------------------------------
+
+
+JOBS = {
+    "68,579 x 20,000, 1 card": Job(68_579, 20_000),
+    "1 million x 20,000, 1 card": Job(1e6, 20_000),
+    "10 million x 30,000, 1 card": Job(1e7),
+    "10 million x 30,000, 8 cards": Job(1e7, cards=8, disk=2e10),
+    "10 million x 30,000, 8 cards, 16 readers each": Job(1e7, cards=8, readers=16, disk=2e10),
+    "10 million x 30,000, 64 cards, 16 readers each": Job(1e7, cards=64, readers=16, disk=1e11),
+    "10 million x 30,000, 8 cards, 20 coefficients": Job(
+        1e7, cards=8, readers=16, disk=2e10, coefficients=20
+    ),
+    "10 million x 30,000 at 20 %, 8 cards": Job(1e7, density=0.2, cards=8, readers=16, disk=2e10),
+    "100 million x 30,000, 64 cards, 16 readers each": Job(1e8, cards=64, readers=16, disk=1e11),
+}
+
+
+def run_rows(runs: list[Run], genes: int) -> tuple[list[list[str]], Found]:
+    """Row of each simulated run, and what was found of the last one without losses and stragglers."""
+    rows, steady = [], None
+    simulate(Run(4, 2, 0.0, 0.0), 64)  # compiles
+    for run in runs:
+        found = simulate(run, genes)
+        steady = found if steady is None or not (run.lost or run.stragglers) else steady
+        rows.append([
+            f"{run.blocks:,} blocks, {run.workers} workers", f"{100 * run.stragglers:.0f} %", str(run.lost),
+            f"{found.tasks:,}", f"{found.seconds:.1f}", f"{found.ideal:.1f}", f"{found.processor:.1f}",
+            f"{1e3 * found.processor / found.tasks:.2f}", f"{found.genes:,}",
+        ])  # fmt: skip
+    assert steady is not None
+    return rows, steady
+
+
+def model_rows(host: Host, card: Card) -> list[list[str]]:
+    """Row of each job."""
+    rows = []
+    for name, job in JOBS.items():
+        cost = model(job, host, card)
+        seconds = (cost.reading, cost.disks, cost.transfer, cost.computing, cost.scheduling, cost.whole)
+        rows.append([name, *(f"{s:,.1f}" for s in seconds), cost.bound, f"{cost.card_bytes / 1e9:.0f}",
+                     f"{cost.host_bytes / 1e9:.1f}"])  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    """Measure, simulate, and write both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--size", type=float, default=1.0, help="of everything, to try this out")
+    parser.add_argument("--out", default=None, help="folder; default benchmarks/results")
+    args = parser.parse_args()
+    few, all_ = (
+        max(int(n * args.size), 8) for n in (100, 566)
+    )  # 10 million cells x 53 genes are 2^29 counts
+    runs = [Run(few, 4), Run(few, 16), Run(all_, 32), Run(all_, 32, stragglers=0.02), Run(all_, 32, lost=2)]
+    simulated, steady = run_rows(runs, max(int(GENES * args.size), 64))
+    host, card = replace(measured(args.size), task=steady.processor / steady.tasks), Card()
+    constants = [
+        ["decoding, counts a second and core", f"{host.decode:.3g}", "measured"],
+        ["bytes a count in the store", f"{host.compressed:.3g}", "measured"],
+        ["this processor, ns a non-zero and fit, one core", f"{1e9 * host.nonzero:.3g}", "measured"],
+        ["looking at an entry, ns", f"{1e9 * host.entry:.3g}", "measured"],
+        ["scheduler, ms a task", f"{1e3 * host.task:.3g}", "measured, scheduler and workers in one process"],
+        *([what, f"{value:.3g}", "not measured"] for what, value in vars(card).items() if what != "name"),
+        *([f"evaluations: {what}", str(n), "counted"] for what, n in EVALUATIONS.items()),
+        *([f"operations: {what}", str(n), "counted"] for what, n in OPERATIONS.items()),
+    ]
+    write_table(
+        "scale-model",
+        "A model of very many cells, and the real graph with kernels that wait",
+        [
+            ("Constants", ["constant", "value", "from"], constants),
+            ("Model: seconds, and GB of a card and of its host (a card's own rates are not measured)",
+             ["job", "decoding", "disks", "transfer", "computing", "scheduler", "whole", "bound by", "card", "host"],
+             model_rows(host, card)),
+            ("Simulated runs of the graph",
+             ["run", "stragglers (10 x)", "workers lost", "tasks", "seconds", "ideal", "processor s", "ms a task",
+              "genes with p"], simulated),
+        ],
+        args.out,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
