@@ -127,6 +127,26 @@ TABLE = {
         ValueError,
         "every count of the 30 genes is zero",
     ),
+    "beyond what digits tell": (
+        fit_data(with_counts(2.0**53)),
+        ValueError,
+        "the largest count is 9.01e+15, and counts go up to 1e+12, beyond which the digits of a number do not tell",
+    ),
+    "names that are one as text": (
+        fit_data(DS.assign_coords(gene=np.array([1, "1", *GENES[2:]], dtype=object))),
+        ValueError,
+        "duplicate gene names: 1; give each gene a name of its own",
+    ),
+    "a covariate beyond its square": (
+        fit("~ age", DS.assign(age=1e200 * DS["age"])),
+        ValueError,
+        "columns of the design are too large or too small to compute with: age (",
+    ),
+    "a contrast beyond its square": (
+        fit(contrasts="1e308 * condition[T.B]"),
+        ValueError,
+        "the weights of the contrast are of the order 1e+308; give some of the order 1",
+    ),
     "negative, size factors": (lambda: xd.size_factors(with_counts(-3.0)), ValueError, NEGATIVE),
     # ---- counts of another type
     "text": (
@@ -568,12 +588,12 @@ TABLE = {
     "weights of entries < 0": (
         fit(weights=np.where(np.arange(G) == 7, -1.0, np.ones((N, G)))),
         ValueError,
-        "negative, NaN or infinite weights: 8, in 1 gene (g7); a weight of 0 leaves a count out",
+        "weights below 0, above 1e+12 or NaN: 8, in 1 gene (g7); a weight of 0 leaves a count out",
     ),
     "weights of entries NaN, in chunks": (
         fit(weights=da.full((N, G), np.nan, chunks=(4, 7))),
         ValueError,
-        "negative, NaN or infinite weights: 240, in 30 genes (g0, g1, g2, g3, g4, ... (30 in all))",
+        "weights below 0, above 1e+12 or NaN: 240, in 30 genes (g0, g1, g2, g3, g4, ... (30 in all))",
     ),
     "weights of entries all 0": (
         fit(weights=np.zeros((N, G))),
@@ -621,7 +641,11 @@ TABLE = {
     "ridge < 0": (fit(ridge=-1), ValueError, "ridge is 0 or more; received -1"),
     "ridge < 0, one": (fit(ridge=[0, -1]), ValueError, "0 or more; received condition[T.B] (-1)"),
     "ridge < 0, named": (fit(ridge={"condition[T.B]": -2}), ValueError, "received condition[T.B] (-2)"),
-    "ridge NaN, one": (fit(ridge=[0, np.nan]), ValueError, "ridge is finite; received condition[T.B] (nan)"),
+    "ridge NaN, one": (
+        fit(ridge=[0, np.nan]),
+        ValueError,
+        "ridge is finite, up to 1e+100; received condition[T.B] (nan)",
+    ),
     "ridge, length": (
         fit(ridge=[0, 1, 1]),
         ValueError,
@@ -629,7 +653,11 @@ TABLE = {
     ),
     "ridge, matrix": (fit(ridge=np.eye(3)), ValueError, "received the shape (3, 3) for the 2 coefficients"),
     "ridge, ragged": (fit(ridge=[[1, 0], [1]]), TypeError, "ridge is a number, 0 or more, a mapping of"),
-    "ridge, matrix NaN": (fit(ridge=np.full((2, 2), np.nan)), ValueError, "ridge is finite; received nan"),
+    "ridge, matrix NaN": (
+        fit(ridge=np.full((2, 2), np.nan)),
+        ValueError,
+        "ridge is finite, up to 1e+100; received nan",
+    ),
     "ridge, unknown": (
         fit(ridge={"condition": 1}),
         ValueError,
@@ -647,7 +675,7 @@ TABLE = {
     "ridge target NaN": (
         fit(ridge=1, ridge_target=[0, np.nan]),
         ValueError,
-        "ridge_target is finite; received condition[T.B] (nan)",
+        "ridge_target is finite, up to 1e+100; received condition[T.B] (nan)",
     ),
     "ridge target, unknown": (
         fit(ridge=1, ridge_target={"age": 1}),

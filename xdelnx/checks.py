@@ -60,6 +60,8 @@ def check_names(index: pd.Index, dim: str) -> None:
     """Raise ValueError unless there are names along the dimension, each of them once."""
     if len(index) == 0:
         fail(f"there are no {dim}s: the dimension {dim!r} has length 0")
+    if pd.api.types.infer_dtype(index) in {"mixed", "mixed-integer"}:
+        index = index.map(str)  # as results have them: 1 and "1" are one name
     repeated = index[index.duplicated()].unique()
     if repeated.size:
         fail(

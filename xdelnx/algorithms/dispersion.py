@@ -16,6 +16,7 @@ from xdelnx.algorithms.observations import Observations
 Array = Any
 
 COX_REID_FACTOR = 0.99  # glmGamPoi's own constant
+TINIEST_MEAN = 1e-150  # whose square is a number
 SUSPECT = 1e3  # an estimate beyond may be no maximum:
 NO_MAXIMUM = 1e12  # it is none where the likelihood still rises here
 THETA_MIN, THETA_MAX = 1e-8, 1e16  # no maximum above the first: zero; the second is a bound
@@ -36,7 +37,7 @@ def moment_dispersion(observations: Observations, mean_scale: float) -> Array:
     """Moment estimate ``max((var - mean / mean_scale) / mean^2, 0)``, 0 where undefined: (gene,)."""
     xp = observations.backend.xp
     mean, variance = observations.moments()
-    safe = xp.where(mean > 0.0, mean, 1.0)
+    safe = xp.clip(mean, min=TINIEST_MEAN)
     theta = (variance - mean / mean_scale) / (safe * safe)
     return xp.where((mean > 0.0) & (theta > 0.0), theta, 0.0)
 

@@ -135,9 +135,9 @@ def _shared(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.nda
 
 def _significant(x: np.ndarray, digits: int) -> np.ndarray:
     """Round to significant digits."""
-    positive = np.where(x > 0.0, x, 1.0)
-    scale = 10.0 ** (digits - 1 - np.floor(np.log10(positive)))
-    return np.where(x > 0.0, np.round(x * scale) / scale, x)
+    ordinary = (x > 1e-200) & (x < 1e200)  # the power of ten of others would over- or underflow
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.where(ordinary, x, 1.0))))
+    return np.where(ordinary, np.round(np.where(ordinary, x, 1.0) * scale) / scale, x)
 
 
 def _normal_weights(width: int) -> np.ndarray:

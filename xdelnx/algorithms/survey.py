@@ -16,6 +16,8 @@ from xdelnx.kernels.block import look_at_fractions, look_at_whole_numbers
 from xdelnx.messages import counted, fail, listing
 
 LOG_VALUES_BELOW = 30.0  # logarithms of counts stay below this; counts of a gene that matters do not
+LARGEST_COUNT = 1e12  # the overdispersion's relative error is 3e-16 times it
+LARGEST_WEIGHT = 1e12  # 1 is a sample seen once
 LARGEST_OFFSET = 100.0  # natural log: no scale of a count is e^100; library sizes not yet logged are larger
 FORGOTTEN_LOG = "an offset is the natural log of a scale; did you forget the log?"
 SAME_TOTAL = 1e-5  # relative; library sizes differ by far more, sums of 32-bit CPM or TPM by less
@@ -57,7 +59,7 @@ def look(counts: Any, with_them: np.ndarray | Entries | None = None) -> Survey:
     bad_offset = large_offset = bad_weight = none
     if weights is not None:
         expressed = counts_with_weight(matrix, weights) > 0
-        bad = ~(np.isfinite(weights) & (weights >= 0.0))
+        bad = ~((weights >= 0.0) & (weights <= LARGEST_WEIGHT))
         bad_weight = np.sum(bad, axis=0) if weights.ndim == 2 else none
     if offset is not None:
         bad_offset = np.sum(~np.isfinite(offset), axis=0)
@@ -128,14 +130,18 @@ def checked(survey: Survey, genes: np.ndarray) -> Survey:
     Raises
     ------
     ValueError
-        Negative, NaN or infinite counts or weights, NaN, infinite or huge offsets (which genes, how many), or not
-        a single count.
+        Negative, NaN, infinite or huge counts or weights, NaN, infinite or huge offsets (which genes, how many),
+        or not a single count.
     """
     missing = "fill them in, or leave those genes or samples out: a count that is missing is not a zero"
     _refuse(survey.not_finite, genes, "NaN or infinite counts", missing)
     _refuse(survey.negative, genes, "negative counts", "pass raw counts, not centred or scaled values")
+    if survey.largest > LARGEST_COUNT:
+        advice = "beyond which the digits of a number do not tell the overdispersion; pass raw counts"
+        fail(f"the largest count is {survey.largest:.3g}, and counts go up to {LARGEST_COUNT:g}, {advice}")
     _refuse(survey.bad_offset, genes, "NaN or infinite offsets", "an offset is the natural log of a scale")
-    _refuse(survey.bad_weight, genes, "negative, NaN or infinite weights", "a weight of 0 leaves a count out")
+    weights = f"weights below 0, above {LARGEST_WEIGHT:g} or NaN"
+    _refuse(survey.bad_weight, genes, weights, "a weight of 0 leaves a count out")
     _refuse(survey.large_offset, genes, f"offsets beyond +-{LARGEST_OFFSET:g}", FORGOTTEN_LOG)
     if survey.non_zero == 0:
         fail(f"every count of the {counted(genes.size, 'gene')} is zero")

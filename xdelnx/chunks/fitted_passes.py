@@ -16,6 +16,7 @@ from xdelnx.chunks.blocks import Blocks
 from xdelnx.chunks.devices import computed
 from xdelnx.chunks.passes import Scale
 from xdelnx.messages import fail
+from xdelnx.status import Status
 from xdelnx.steps import blockwise as steps
 from xdelnx.steps import gathered
 from xdelnx.steps.covariances import covariance_step
@@ -91,6 +92,7 @@ def _test_finish(
         reduced["contrast_variance"],
         shrunken,
         df2,
+        fitted["status"] != Status.OK,
         threshold,
     )
     return statistics | {"status": status_of_test(fitted["status"], reduced["reduced_converged"])}

@@ -27,6 +27,7 @@ from xdelnx.chunks import tasks
 from xdelnx.chunks.blocks import Blocks, as_it_is
 from xdelnx.chunks.devices import computed
 from xdelnx.progress import stage
+from xdelnx.status import Status
 from xdelnx.steps import blockwise as steps
 from xdelnx.steps import gathered
 from xdelnx.steps.bias_adjusted import adjust_step
@@ -346,6 +347,7 @@ def _finish(
         result.pop("contrast_variance"),
         shrunken,
         df2,
+        result["status"] != Status.OK,
     )
     middle = {name: values for name, values in middle.items() if name != "theta"}
     return result | middle | statistics | {"standard_error": np.sqrt(variance), "df2": df2}

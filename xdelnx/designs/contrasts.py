@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xdelnx.designs.design import RANK_TOLERANCE, Design, as_matrix, write_combination
+from xdelnx.designs.design import LARGEST_NUMBER, RANK_TOLERANCE, Design, as_matrix, write_combination
 from xdelnx.designs.expressions import Conditions, evaluate_expression, unknown_coefficient
 from xdelnx.errors import warn
 from xdelnx.messages import fail, listing
@@ -290,6 +290,9 @@ def _numbers(values: Any) -> np.ndarray | None:
 def _check_weights(rows: np.ndarray, what: str) -> None:
     if not np.isfinite(rows).all():
         fail(f"the weights of the contrast are not finite: {what}")
+    largest = np.abs(rows).max(initial=0.0)
+    if largest > LARGEST_NUMBER or 0.0 < largest < 1.0 / LARGEST_NUMBER:
+        fail(f"the weights of the contrast are of the order {largest:.3g}; give some of the order 1: {what}")
     length = np.linalg.norm(rows, axis=1)
     if not (length > 0).all():
         fail(f"the contrast {what!r} is zero for every coefficient: it compares nothing")

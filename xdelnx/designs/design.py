@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # A column whose distance to the span of those before it is below this share of its length depends on them.
 # Far above rounding (1e-16 times the conditioning of real designs), far below any measured covariate.
 RANK_TOLERANCE = 1e-10
+LARGEST_NUMBER = 1e100  # of a design or a contrast, and one over the smallest: its square is finite
 ROUNDING = 1e-8  # share of the largest weight of a combination below which one is nothing but rounding
 
 
@@ -91,6 +92,7 @@ def build_design(samples: pd.DataFrame, design: Any, *, reference: Mapping[str, 
         matrix, names = as_matrix(design, samples.index)
         result = Design(matrix, names, terms={name: (i,) for i, name in enumerate(names)})
     _check_freedom(result)
+    _check_scale(result)
     _check_rank(result)
     return result
 
@@ -232,6 +234,16 @@ def _check_freedom(design: Design) -> None:
         fail(
             f"the design leaves no residual degrees of freedom: {n} samples for {p} coefficients "
             f"({listing(design.names)}); use fewer terms, or more samples"
+        )
+
+
+def _check_scale(design: Design) -> None:
+    peak = np.max(np.abs(design.matrix), axis=0)
+    far = (peak > LARGEST_NUMBER) | ((peak < 1.0 / LARGEST_NUMBER) & (peak > 0.0))
+    if far.any():
+        named = [f"{design.names[j]} ({peak[j]:.3g})" for j in np.flatnonzero(far)]
+        fail(
+            f"columns of the design are too large or too small to compute with: {listing(named, 5)}; use other units"
         )
 
 

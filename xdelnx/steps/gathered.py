@@ -111,6 +111,7 @@ def contrast_statistics(
     contrast_variance: np.ndarray,
     ql_dispersion_shrunken: np.ndarray | None,
     df2: np.ndarray,
+    doubtful: np.ndarray,
     threshold: float = 0.0,
 ) -> Arrays:
     """Test every contrast.
@@ -128,6 +129,8 @@ def contrast_statistics(
         (gene,); None without shrinkage, where the test is a chi-squared one.
     df2
         () or (gene,) degrees of freedom of the denominator.
+    doubtful
+        (gene,) whether coefficients may be at infinity; errors of others are large where a covariate has small units.
     threshold
         Natural log: test for effects above it, if above 0.
 
@@ -154,7 +157,7 @@ def contrast_statistics(
             stat[i], pval[i] = quasi_likelihood_test(drop, weights.shape[0], ql_dispersion_shrunken, df2)
     standard_error = np.sqrt(scale * contrast_variance.T)
     # The difference of two groups that are both without a count is infinity less infinity.
-    coef[(standard_error > UNKNOWN_ERROR) & (stat < UNKNOWN_STATISTIC)] = np.nan
+    coef[doubtful & (standard_error > UNKNOWN_ERROR) & (stat < UNKNOWN_STATISTIC)] = np.nan
     low, high = confidence_interval(coef, standard_error, df2)
     return {
         "log2fc": log2_fold_change(coef),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdelnx.algorithms.survey import FORGOTTEN_LOG, LARGEST_OFFSET
+from xdelnx.algorithms.survey import FORGOTTEN_LOG, LARGEST_OFFSET, LARGEST_WEIGHT
 from xdelnx.checks import check_dims, check_names, check_numbers, names_in, only_counts
 from xdelnx.chunks.passes import Dispersion
 from xdelnx.designs.formulas import AbsentColumnError, read
@@ -293,7 +293,7 @@ def as_weights(weights: Any, data: Counts) -> tuple[Any, str | None]:
         fail(f"weights are finite and 0 or more; received {named}; a weight of 0 leaves a sample out")
     if not array.any():
         fail("every weight is 0, which leaves out every sample")
-    if array.max() < SMALLEST_WEIGHT:
+    if not SMALLEST_WEIGHT <= array.max() <= LARGEST_WEIGHT:
         fail(f"weights are relative to 1, a sample seen once; the largest is {array.max():g}")
     return array, name
 

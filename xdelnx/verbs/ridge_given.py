@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xdelnx.algorithms.penalties import Ridge
-from xdelnx.designs.design import Design
+from xdelnx.designs.design import LARGEST_NUMBER, Design
 from xdelnx.messages import closest, fail, listing, shown
 from xdelnx.schema import COEFFICIENT
 
@@ -116,10 +116,10 @@ def _check_names(given: Any, what: str, model: Design) -> None:
 
 
 def _check_finite(values: np.ndarray, what: str, model: Design) -> None:
-    bad = ~np.isfinite(values)
+    bad = ~(np.abs(values) <= LARGEST_NUMBER)
     if bad.any():
         received = _named(bad, values, model) if values.ndim == 1 else f"{values[bad][0]:g}"
-        fail(f"{what} is finite; received {received}")
+        fail(f"{what} is finite, up to {LARGEST_NUMBER:g}; received {received}")
 
 
 def _named(which: np.ndarray, values: np.ndarray, model: Design) -> str:
