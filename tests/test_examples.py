@@ -1,5 +1,6 @@
 """The examples run, and what they write is there."""
 
+import importlib
 import os
 import re
 import runpy
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -97,14 +99,66 @@ def test_readme_prints_what_it_says(tmp_path):
     assert (tmp_path / "volcano.png").is_file()
 
 
+@pytest.fixture
+def cells(tmp_path):
+    """An AnnData file of cells as the README and the batch job have it."""
+    anndata = pytest.importorskip("anndata")
+    data = xd.simulate(240, 250, levels=("control", "A", "B"), kind="cells", seed=5)
+    obs = data[["condition"]].to_dataframe()
+    obs["donor"] = [f"d{i % 4}" for i in range(len(obs))]
+    adata = anndata.AnnData(np.log1p(data["counts"].values + 2.0), obs=obs)
+    adata.layers["counts"] = data["counts"].values + 2
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    return tmp_path
+
+
+def test_five_commands_of_the_readme(cells, monkeypatch):
+    monkeypatch.chdir(cells)
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "tools"))
+    blocks = importlib.import_module("documentation.blocks")
+    text = re.search(
+        r"```console\n\$ xdelnx.*?```", (EXAMPLES.parent / "README.md").read_text(encoding="utf-8"), re.S
+    ).group()
+    assert text.count("$ xdelnx") == 5
+    assert len(list(blocks.run(text, "README.md"))) == 1
+    assert (cells / "report.html").read_text(encoding="utf-8").startswith("<!")
+    table = pd.read_csv(cells / "B_A.csv")
+    assert len(table) == 250
+    assert (table["contrast"] == "condition[T.B] - condition[T.A]").all()
+
+
+def test_batch_job(cells):
+    """The script and its twin in Python find the same; a second run makes nothing again."""
+    python = f"{sys.executable} -m xdelnx"
+    environment = os.environ | STRICT | {"XDELNX": python, "PYTHONPATH": str(EXAMPLES.parent)}
+    job = ["sh", EXAMPLES / "batch_job.sh", "cells.h5ad", "out", "~ condition"]
+    for run_number in (1, 2):
+        done = subprocess.run(job, cwd=cells, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ("wrote" in done.stderr) == (run_number == 1)
+    table = pd.read_csv(cells / "out" / "genes.csv")
+    code = f"import sys; sys.path.insert(0, {str(EXAMPLES.parent)!r}); import batch_job\n"
+    run(code + "batch_job.main('cells.h5ad', 'again', '~ condition')", cells)
+    again = pd.read_csv(cells / "again" / "condition_T_B_.csv")
+    assert again["pval"].tolist() == pytest.approx(
+        table.query("contrast == 'condition[T.B]'")["pval"].tolist()
+    )
+
+
+NOTEBOOKS = {"gli3_walkthrough": 5, "airway": 4, "cells": 0}  # and their pictures
+
+
 @pytest.mark.slow
-def test_notebook(tmp_path):
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook(name, tmp_path):
     nbclient = pytest.importorskip("nbclient")
-    notebook = nbformat.read(EXAMPLES / "gli3_walkthrough.ipynb", as_version=4)
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
-    pictures = [
-        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
-    ]
-    assert len(pictures) == 5
-    assert (tmp_path / "fit.zarr").is_dir()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == NOTEBOOKS[name]
+    assert not [output for output in outputs if "Warning" in "".join(output.get("text", ""))]
+
+
+def test_every_notebook_is_tested():
+    assert {path.stem for path in EXAMPLES.glob("*.ipynb")} == set(NOTEBOOKS)
