@@ -37,11 +37,14 @@ def assert_same_words(printed, expected):
                 assert word == wanted
 
 
-SLOW = {"clusters": pytest.mark.slow}  # worker processes start, compile and end
+MARKS = {
+    "clusters": pytest.mark.slow,  # worker processes start, compile and end
+    "gpu": pytest.mark.skip(reason="its commands need a machine with CUDA cards"),
+}
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, id=page.stem, marks=SLOW.get(page.stem, ())) for page in RUNNABLE]
+    "page", [pytest.param(page, id=page.stem, marks=MARKS.get(page.stem, ())) for page in RUNNABLE]
 )
 def test_code_of_a_page(page, documentation, tmp_path, monkeypatch):
     """Warnings are errors here, too; a page with a warning shows how to catch it."""

@@ -145,16 +145,22 @@ def test_batch_job(cells):
     )
 
 
-NOTEBOOKS = {"gli3_walkthrough": 5, "airway": 4, "cells": 0}  # and their pictures
+NOTEBOOKS = {"gli3_walkthrough": 5, "airway": 3, "cells": 0}  # and their pictures
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook(name, tmp_path):
-    nbclient = pytest.importorskip("nbclient")
-    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
-    client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
+    pytest.importorskip("nbclient")
+    code = (  # in a process of its own: a client leaves its event loop behind
+        "import nbclient, nbformat\n"
+        f"notebook = nbformat.read({str(EXAMPLES / name)!r} + '.ipynb', as_version=4)\n"
+        "nbclient.NotebookClient(notebook, timeout=300).execute()\n"
+        "nbformat.write(notebook, 'run.ipynb')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=400)
+    notebook = nbformat.read(tmp_path / "run.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == NOTEBOOKS[name]
     assert not [output for output in outputs if "Warning" in "".join(output.get("text", ""))]

@@ -21,7 +21,7 @@ def page(path: Path, images: Path) -> str:
     for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(source)
+            parts.append(source.replace("](../docs/", "](../../"))
         elif source:
             parts.append(f"```python\n{source}\n```")
             parts += [
