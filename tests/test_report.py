@@ -25,6 +25,12 @@ def data():
     return xd.simulate(12, 240, n_batches=2, covariate="age", levels=("A", "B", "C"), seed=3)
 
 
+@pytest.fixture(scope="module")
+def pair():
+    """Two conditions: one contrast."""
+    return xd.simulate(12, 240, n_batches=2, seed=3)
+
+
 @pytest.fixture
 def unpainted(monkeypatch):
     """Everything is drawn as usual but for the last step, the pixels, which takes most of the time."""
@@ -92,8 +98,8 @@ OPTIONS = {
 @quickly
 @pytest.mark.filterwarnings("ignore::xdelnx.XdelnxWarning")
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_of_a_fit_has_its_report(data, option, tmp_path):
-    page = written(xd.fit(data, FORMULA, **OPTIONS[option]), tmp_path / "r.html")
+def test_every_option_of_a_fit_has_its_report(pair, option, tmp_path):
+    page = written(xd.fit(pair, FORMULA, **OPTIONS[option]), tmp_path / "r.html")
     headings = [text for tag, text in page.headings if tag == "h2"]
     assert headings[:3] == ["Summary", "What to look at", "Design"]
     assert ("Results" in headings) == (option != "no contrasts")
@@ -116,10 +122,10 @@ def test_clusters_matrices_and_formulas_of_numbers(tmp_path):
 
 
 @quickly
-def test_with_counts_there_are_more_pictures(data, tmp_path):
-    fit = xd.fit(data, FORMULA)
+def test_with_counts_there_are_more_pictures(pair, tmp_path):
+    fit = xd.fit(pair, FORMULA)
     without, with_counts = (
-        written(fit, tmp_path / f"{k}.html", *args) for k, args in enumerate([(), (data.chunk(gene=60),)])
+        written(fit, tmp_path / f"{k}.html", *args) for k, args in enumerate([(), (pair.chunk(gene=60),)])
     )
     alts = [{image["alt"] for image in page.of("img")} for page in (without, with_counts)]
     assert alts[0] < alts[1]
@@ -168,8 +174,8 @@ def test_extremes(tmp_path):
 
 
 @quickly
-def test_nothing_of_the_data_is_code(data, tmp_path):
-    odd = data.isel(gene=slice(0, 60)).assign_coords(
+def test_nothing_of_the_data_is_code(pair, tmp_path):
+    odd = pair.isel(gene=slice(0, 60)).assign_coords(
         gene=[NASTY, '"><img src=x onerror=1>', "</script>", *(f"g{k}" for k in range(57))],
         sample=[f"{NASTY}{k}" for k in range(12)],
     )
@@ -184,8 +190,8 @@ def test_nothing_of_the_data_is_code(data, tmp_path):
 
 
 @quickly
-def test_the_page_needs_no_network(data, tmp_path):
-    page = written(xd.fit(data, FORMULA), tmp_path / "r.html", data)
+def test_the_page_needs_no_network(pair, tmp_path):
+    page = written(xd.fit(pair, FORMULA), tmp_path / "r.html", pair)
     links = [
         value
         for _, attrs in page.elements
@@ -253,21 +259,21 @@ def test_misuse(data, tmp_path, make, error, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_that_is_there_stays(data, tmp_path):
+def test_a_page_that_is_there_stays(pair, tmp_path):
     path = tmp_path / "r.html"
     path.write_text("mine")
     with pytest.raises(FileExistsError, match="overwrite"):
-        xd.report(xd.fit(data, FORMULA), path)
+        xd.report(xd.fit(pair, FORMULA), path)
     assert path.read_text() == "mine"
     assert (
-        xd.report(xd.fit(data, FORMULA), path, overwrite=True).stat().st_size > 100_000
+        xd.report(xd.fit(pair, FORMULA), path, overwrite=True).stat().st_size > 100_000
     )  # it has its pictures
 
 
 @quickly
-def test_report_on_the_command_line(data, tmp_path, capsys):
+def test_report_on_the_command_line(pair, tmp_path, capsys):
     counts, fit, page = (str(tmp_path / name) for name in ("c.zarr", "f.zarr", "r.html"))
-    write_store(data, counts)
+    write_store(pair, counts)
     assert main(["fit", counts, fit, "--design", FORMULA]) == 0
     assert main(["report", fit, page, "--data", counts, "--title", "Mine"]) == 0
     assert ("h1", "Mine") in Page((tmp_path / "r.html").read_text(encoding="utf-8")).headings

@@ -26,7 +26,7 @@ from xdelnx.schema import CONTRAST, GENE
 from xdelnx.verbs.inputs import as_counts
 from xdelnx.verbs.tables import top_table
 
-SECTIONS_WITH_PICTURES = 40
+SECTIONS_WITH_PICTURES = 20
 SECTIONS_WITH_COUNTS = 6  # whose best genes' counts are shown
 GENES_SHOWN = 4
 MAPPED_SAMPLES = 500

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pandas as pd
 
+from xdelnx.designs.formulas import read
 from xdelnx.plot.columns import MARKERS, PALETTE, is_numeric, levels_of
 
 
 def design_columns(formula: str | None, samples: pd.DataFrame) -> list[str]:
     """Columns that a formula names and colours can show, in the order of the formula, the tested one last.
 
-    >>> samples = pd.DataFrame({"drug": ["A", "B"], "batch": ["x", "y"], "other": [1, 2]})
+    >>> samples = pd.DataFrame({"drug": ["A", "B"], "batch": ["x", "y"], "dr": [1, 2]})
     >>> design_columns("~ batch + drug", samples)
     ['batch', 'drug']
     """
     if formula is None:
         return []
-    named = [str(name) for name in samples.columns if str(name) in formula]
+    named = read(formula, samples.columns).columns
     shown = [
         name
         for name in named
