@@ -33,7 +33,8 @@ def pair():
 
 @pytest.fixture
 def unpainted(monkeypatch):
-    """Everything is drawn as usual but for the last step, the pixels, which takes most of the time."""
+    """Everything is drawn as usual but for the layout and the pixels, which take most of the time."""
+    monkeypatch.setattr("matplotlib.figure.Figure.draw_without_rendering", lambda figure: None)
     monkeypatch.setattr(
         "matplotlib.figure.Figure.savefig", lambda figure, file, **_: file.write(b"no pixels")
     )
