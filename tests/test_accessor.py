@@ -88,6 +88,18 @@ def test_what_is_looked_for_comes_first(bulk, fitted):
     assert "condition[T.B]" in fitted._repr_html_()
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_attributes_do_not_depend_on_what_arithmetic_keeps(bulk, fitted, keep):
+    with xr.set_options(keep_attrs=keep):
+        again = xd.fit(bulk, "~ batch + condition")
+        tested = xd.test(bulk, again)
+        shrunken = xd.shrink_lfc(again)
+    xr.testing.assert_identical(again.drop_attrs(deep=False), fitted.drop_attrs(deep=False))
+    for result in (again, tested, shrunken):
+        assert all("long_name" in result[name].attrs for name in result.variables)
+        assert "source" in result.attrs
+
+
 # ---- describe ------------------------------------------------------------------------------------------------
 
 

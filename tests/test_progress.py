@@ -242,6 +242,14 @@ def test_one_report_at_a_time(slow, impatient, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_fit_of_groups_says_which(slow, impatient, capsys):
+    slow = slow.assign(kind=("sample", np.repeat(["a", "b"], slow.sizes["sample"] // 2)))
+    xd.fit(slow, "~ batch", by="kind", progress=True)
+    shown = capsys.readouterr().err
+    assert "xdelnx: a (1 of 2), fit, pass 1 of 2: " in shown
+    assert "xdelnx: b (2 of 2), fit, pass 2 of 2: " in shown
+
+
 def test_misuse(bulk):
     with pytest.raises(TypeError, match=r"progress is True, False or None .*, received 'yes'"):
         xd.fit(bulk, "~ condition", progress="yes")

@@ -31,13 +31,14 @@ R = TypeVar("R")
 
 @dataclass
 class Stage:
-    """One step: what it is, how much of it there is (0: unknown) and how much is done."""
+    """One step: what it is, how much of it there is (0: unknown), how much is done, and what steps in it are called."""
 
     what: str
     total: int = 0
     noun: str = "block"
     done: int = 0
     start: float = field(default_factory=time.monotonic)
+    heading: str = ""
 
     def text(self, now: float) -> str:
         """Say in words how far it is.
@@ -252,7 +253,7 @@ def report(what: str, *, wanted: bool | None = None) -> Iterator[None]:
         What the work is called where no stage of it is open.
     wanted
         True: a bar on a terminal, a line in a notebook, lines every few seconds elsewhere; False: nothing;
-        None: as the report around this one, or else on terminals and in notebooks alone.
+        None: on terminals and in notebooks alone. Within another report, True and None are as that one is.
 
     Raises
     ------
@@ -263,7 +264,7 @@ def report(what: str, *, wanted: bool | None = None) -> Iterator[None]:
         msg = f"progress is True, False or None (on terminals and in notebooks), received {wanted!r}"
         raise TypeError(msg)
     around = _OPEN.get()
-    if wanted is None and around is not None:  # one verb calls another
+    if around is not None and wanted is not False:  # one verb calls another
         yield
         return
     with Report(what, _screen(wanted=wanted)) as opened:
@@ -287,13 +288,17 @@ def watched(verb: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def stage(what: str, total: int = 0) -> Iterator[Stage | None]:
-    """Name a step of the report that is open, and give its state to count in; None if nobody watches."""
+def stage(what: str, total: int = 0, *, heading: bool = False) -> Iterator[Stage | None]:
+    """Name a step of the report that is open, and give its state to count in; None if nobody watches.
+
+    Steps within a ``heading`` are shown with its name before theirs.
+    """
     opened = _OPEN.get()
     if opened is None or opened.screen is None:
         yield None
         return
-    before, opened.stage = opened.stage, Stage(what, total)
+    before, name = opened.stage, f"{opened.stage.heading}{what}"
+    opened.stage = Stage(name, total, heading=f"{name}, " if heading else before.heading)
     try:
         yield opened.stage
     finally:

@@ -105,7 +105,9 @@ that fit reads: a sample there is a group, with its number of cells."""
     add.epilog = """\
 example:
   xdelnx pseudobulk cells.zarr donors.zarr --by donor --by cell_type"""
-    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
+    add.add_argument(
+        "data", metavar="COUNTS", help="counts of cells: a Zarr store (see xdelnx convert), or an AnnData"
+    )
     add.add_argument("out", metavar="OUT", help="Zarr store to write the sums to")
     add_by(add)
     add_counts(add)
@@ -136,7 +138,9 @@ the design has (edgeR's rule)."""
 examples:
   xdelnx filter-by-expression counts.zarr kept.zarr --design "~ batch + drug"
   xdelnx filter-by-expression counts.zarr kept.zarr --group drug --min-count 5"""
-    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts (see xdelnx convert)")
+    add.add_argument(
+        "data", metavar="COUNTS", help="counts: a Zarr store (see xdelnx convert), or an AnnData"
+    )
     add.add_argument("out", metavar="OUT", help="Zarr store to write the genes that are kept to")
     add.add_argument("--design", metavar="FORMULA", help="design whose smallest group counts (default: none)")
     add.add_argument(

@@ -62,7 +62,7 @@ examples:
         "data",
         nargs="?",
         metavar="COUNTS",
-        help="Zarr store of counts (see xdelnx convert); with --from by default the one of that fit",
+        help="counts: a Zarr store (see xdelnx convert), or an AnnData; with --from by default the store of that fit",
     )
     add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
     _add_question(add)

@@ -160,7 +160,9 @@ def _add_normalize(commands: Any) -> argparse.ArgumentParser:
         "Normalise counts, for plots and distances between samples; not for fit, which needs the counts."
     )
     add.epilog = "example:\n  xdelnx normalize counts.zarr log_cpm.zarr --size-factors tmm"
-    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts (see xdelnx convert)")
+    add.add_argument(
+        "data", metavar="COUNTS", help="counts: a Zarr store (see xdelnx convert), or an AnnData"
+    )
     add.add_argument("out", metavar="OUT", help="Zarr store to write the values to")
     add.add_argument(
         "--method",

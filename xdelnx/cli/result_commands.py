@@ -29,7 +29,9 @@ with the area under the ROC curve, the fold change and the fractions of cells wi
 examples:
   xdelnx rank-genes cells.zarr markers.zarr --by cell_type --table markers.csv
   xdelnx rank-genes cells.zarr markers.zarr --by cell_type --groups NK --reference T"""
-    add.add_argument("data", metavar="COUNTS", help="Zarr store of counts of cells (see xdelnx convert)")
+    add.add_argument(
+        "data", metavar="COUNTS", help="counts of cells: a Zarr store (see xdelnx convert), or an AnnData"
+    )
     add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
     add_by(add)
     add.add_argument(
@@ -172,13 +174,14 @@ examples:
 
 def _report(args: argparse.Namespace) -> None:
     from xdelnx.reporting.writing import report
-    from xdelnx.storage.stores import check_output, open_counts, open_result
+    from xdelnx.storage.stores import check_output, open_result
     from xdelnx.verbs.fitted import options_of
+    from xdelnx.verbs.inputs import open_data
 
     inputs = [store for store in (args.fit, args.data) if store is not None]
     check_output(args.out, overwrite=args.overwrite, table=True, apart_from=inputs)
     fitted = open_result(args.fit)
-    data = None if args.data is None else open_counts(args.data, counts=options_of(fitted)["counts"])
+    data = None if args.data is None else open_data(args.data, counts=options_of(fitted)["counts"])
     with job(args.scheduler, f"writing a report of {args.fit}"):
         options = named(args, "contrasts", "fdr", "n_genes", "title", "overwrite")
         report(fitted, args.out, data, **options)

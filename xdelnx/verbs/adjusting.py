@@ -130,7 +130,7 @@ def with_adjusted(
     if "pval" not in result:
         return result
     adjusted = _adjusted(result["pval"], method, [*together], filter_by, alpha)
-    return arranged(result.assign(padj=adjusted))
+    return arranged(result.assign(padj=adjusted.variable))  # coordinates keep their attributes
 
 
 def _adjusted(

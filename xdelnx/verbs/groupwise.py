@@ -15,6 +15,7 @@ from xdelnx.designs.contrasts import resolve_contrasts
 from xdelnx.designs.design import build_design
 from xdelnx.errors import warn
 from xdelnx.messages import counted, fail, listing, shown
+from xdelnx.progress import stage
 from xdelnx.schema import COEFFICIENT, CONTRAST, COORDINATES, RESTRICTION, SAMPLE, VARIABLES, annotate
 from xdelnx.status import Status
 from xdelnx.storage.stores import zarr_safe
@@ -65,7 +66,8 @@ def fit_by_group(
         notes[name] = _why_not(part, design, reference, contrasts, of_group, counts, options)
         if notes[name]:
             continue
-        with journal.part(f"group{i}"):
+        far = f"{name} ({i + 1} of {len(groups.names)})"
+        with journal.part(f"group{i}"), stage(far, heading=True):
             results[name] = fit(
                 part,
                 design,
