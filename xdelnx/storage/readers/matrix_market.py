@@ -23,7 +23,7 @@ from xdelnx.storage.readers.ten_x import FEATURE_TYPE, check_types
 SUFFIXES = (".mtx", ".mtx.gz")
 _NONE = "names a layer of an AnnData; a Matrix Market file has one matrix, so leave it out"
 REFUSED = {"layer": _NONE, "layers": _NONE, "raw": "is for an AnnData; a Matrix Market file has one matrix"}
-LINE_ENTRIES = 3  # what a line of text takes while it is read, in entries of a sparse matrix
+LINE_ENTRIES = 5  # what a line of text takes while it is read, in entries of a sparse matrix
 _FEATURES = ("features.tsv", "genes.tsv")
 _COLUMNS = ("id", "name", FEATURE_TYPE)
 
