@@ -36,6 +36,15 @@ def check_dims(array: xr.DataArray, name: str) -> None:
     fail(f"{name!r} needs the dimensions {SAMPLE!r} and {GENE!r} and has ({found}); {advice}")
 
 
+def check_result(result: Any) -> None:
+    """Raise TypeError unless this is a Dataset, as results are."""
+    import xarray as xr
+
+    if not isinstance(result, xr.Dataset):
+        msg = f"result is a Dataset that xdelnx returned, received {type(result).__name__}"
+        raise TypeError(msg)
+
+
 def json_object(attributes: Mapping[Any, Any], name: str) -> dict[str, Any]:
     """Read the JSON object that an attribute of a fit holds.
 

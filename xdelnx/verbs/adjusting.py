@@ -10,6 +10,7 @@ import xarray as xr
 
 from xdelnx.algorithms.adjustment import METHODS, adjust_pvalues, check_method
 from xdelnx.algorithms.independent_filtering import kept
+from xdelnx.checks import check_result
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, arranged
 from xdelnx.verbs.dimensions import any_dims
@@ -80,6 +81,7 @@ def adjust(
     [[0.04, 0.06], [0.06, 0.5]]
     """
     check_method(method)
+    check_result(result)
     if "pval" not in result:
         fail(f"the result has no tests: expected a variable 'pval', found {listing(result.data_vars)}")
     together = [across] if isinstance(across, str) else list(across)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdelnx.messages import fail, listing
+from xdelnx.checks import check_result
+from xdelnx.messages import fail, listing, shown
 from xdelnx.schema import COEFFICIENT, GENE, SAMPLE
 from xdelnx.status import Status
 from xdelnx.verbs.dimensions import any_dims
@@ -71,8 +72,9 @@ def to_anndata(
     >>> list(adata.varm), adata.uns["xdelnx"]["names"].dtype.names
     (['xdelnx', 'xdelnx:condition[T.B]'], ('condition[T.B]',))
     """
-    if not isinstance(result, xr.Dataset):
-        msg = f"result is a Dataset that xdelnx returned, received {type(result).__name__}"
+    check_result(result)
+    if not isinstance(key, str):
+        msg = f"key is a name, received {shown(key)}"
         raise TypeError(msg)
     if not {"pval", "beta"} & set(result.variables):
         return _of_counts(result, adata)

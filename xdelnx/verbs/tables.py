@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xdelnx.checks import check_result
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import CONTRAST, GENE
 from xdelnx.verbs.dimensions import any_dims
@@ -20,7 +21,8 @@ SMALLEST_P = 1e-300  # whose logarithm a p-value that underflowed to 0 is given
 
 
 def check_tests(result: xr.Dataset) -> None:
-    """Raise ValueError if a result has no tests."""
+    """Raise ValueError if a result has no tests, TypeError if it is none."""
+    check_result(result)
     if "pval" not in result:
         fail(
             f"the result has no tests: expected a variable 'pval', found {listing(result.data_vars)}. "
