@@ -1,7 +1,10 @@
 """Diagnostics of a report: each with data that has the flaw, and with data that has not."""
 
+import re
+
 import numpy as np
 import pytest
+from scipy import stats
 
 import xdelnx as xd
 from xdelnx.reporting import diagnostics
@@ -189,6 +192,22 @@ def test_balance_of_interactions_is_not_judged():
 )
 def test_genes_found(padj, severity):
     assert diagnostics.hits(padj, 0.05, "x").severity == severity
+
+
+@pytest.mark.parametrize(("shift", "severity"), [(0.0, FINE), (0.2, WARNING), (-0.2, WARNING)])
+def test_size_factors_that_mislead(shift, severity):
+    """A tenth of the genes change; a shift of two standard errors makes others significant."""
+    rng = np.random.default_rng(1)
+    effect = np.where(np.arange(2_000) % 10 == 0, rng.normal(0.0, 1.0, 2_000), 0.0)
+    coef, error = rng.normal(effect + shift, 0.1), np.full(2_000, 0.1)
+    pval = 2.0 * stats.norm.sf(np.abs(coef / error))
+    finding = diagnostics.misleading_factors(coef, error, pval, "x")
+    assert finding.severity == severity
+    if severity == WARNING:
+        said = float(re.search(r"by ([+-][0-9.]+) log2", finding.text)[1])
+        assert said == pytest.approx(shift / np.log(2.0), abs=0.02)  # 0.1 / sqrt(2,000) is 0.002
+        assert "size_factors='invariant'" in finding.advice
+    assert diagnostics.misleading_factors(coef, np.full(2_000, np.nan), pval, "x") is None
 
 
 @pytest.mark.parametrize(("shift", "severity"), [(0.0, FINE), (0.5, NOTE), (-0.5, NOTE)])

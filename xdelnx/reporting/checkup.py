@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdelnx.algorithms.scaling import METHODS
 from xdelnx.reporting import diagnostics
 from xdelnx.reporting.diagnostics import Finding
 from xdelnx.reporting.pvalue_shapes import pvalue_shape
@@ -64,6 +65,9 @@ def _of_contrast(tests: xr.Dataset, fit: xr.Dataset, fdr: float) -> Iterator[Fin
     yield diagnostics.hits(tests["padj"].values, fdr, name)
     yield pvalue_shape(tests["pval"].values, name)
     yield diagnostics.fold_change_shift(tests["log2fc"].values, fit["mean"].values, name)
+    if json.loads(fit.attrs.get("options", "{}")).get("size_factors") in METHODS and "lfc_se" in tests:
+        error = tests["lfc_se"].values * np.log(2.0)
+        yield diagnostics.misleading_factors(tests["coef"].values, error, tests["pval"].values, name)
     weights = fit["contrast_weight"].sel({CONTRAST: tests[CONTRAST]}).values
     terms = json.loads(fit.attrs.get("design_terms", "{}"))
     single = np.isfinite(weights).all(axis=1).sum() == 1

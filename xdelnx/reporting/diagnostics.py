@@ -12,6 +12,7 @@ from enum import IntEnum
 import numpy as np
 from scipy.special import fdtrc
 
+from xdelnx.algorithms.centring import imbalance
 from xdelnx.messages import counted, listing
 from xdelnx.status import ADVICE, Status
 
@@ -350,4 +351,20 @@ def fold_change_shift(log2fc: np.ndarray, mean: np.ndarray, name: str) -> Findin
         f"{name}: the median log2 fold change of genes with a mean count of 10 or more is {shift:.2f}, not 0.",
         "Most genes seem to change one way, which size factors usually explain better: compare with "
         "size_factors='invariant'.",
+    )
+
+
+def misleading_factors(coef: np.ndarray, error: np.ndarray, pval: np.ndarray, name: str) -> Finding | None:
+    """Whether size factors make genes significant that do not change: (gene,), natural log; None for joint tests."""
+    if not np.isfinite(error).any():
+        return None
+    topic, found = "Size factors between groups", imbalance(coef, error, pval)
+    if found is None:
+        return Finding(topic, Severity.FINE, f"{name}: the size factors leave most genes where they are.")
+    return Finding(
+        topic,
+        Severity.WARNING,
+        f"{name}: the size factors shift most genes by {found.shift / np.log(2.0):+.3f} log2, so that of the "
+        f"{found.found:,} genes at a false discovery rate of 5 % about {found.false:.0%} are false.",
+        "Fit again with size_factors='invariant', which leaves genes that do not change unshifted.",
     )
