@@ -1,5 +1,6 @@
 """A fit that is stopped goes on: what is computed again, what is not, and that the result is the same bit by bit."""
 
+import os
 import threading
 
 import dask
@@ -138,6 +139,38 @@ def test_without_a_journal_nothing_is_kept(stored, tmp_path):
     assert in_force() is None
     fit(data, FORMULA)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_worker_that_keeps_dying_is_told_by_its_genes_and_the_fit_goes_on(bulk, journal):
+    """A block that was at the worker is named (no second try, so any of those); what others gave is kept."""
+    distributed = pytest.importorskip("distributed")
+    mark, counts = journal.folder.with_name("well"), bulk["counts"].values
+
+    def read(block_info=None):
+        (_, (start, stop)) = block_info[None]["array-location"]
+        if start == 80 and not mark.exists():
+            os._exit(1)
+        return counts[:, start:stop]
+
+    meta = np.empty((0, 0), counts.dtype)
+    array = da.map_blocks(read, chunks=(16, (40,) * BLOCKS), dtype=counts.dtype, meta=meta)
+    data = bulk.assign(counts=(("sample", "gene"), array))
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        dask.config.set(scheduler=client),
+    ):
+        with pytest.raises(
+            RuntimeError, match=r"died 1 times at the same block.*\(genes g\d+ to g\d+, 40 of them\)"
+        ):
+            kept(journal, data)
+        assert not journal.path("survey-80:120").exists()
+        mark.touch()
+        result = kept(journal, data)
+    assert journal.path("survey-80:120").exists()
+    xr.testing.assert_equal(result, fit(bulk.chunk(gene=40), FORMULA))
 
 
 def test_a_lazy_fit_keeps_none(stored, journal):

@@ -21,6 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdelnx.algorithms.matrices import as_dense, as_matrix
 from xdelnx.algorithms.weighting import Entries
+from xdelnx.chunks.faults import told_by_genes
 from xdelnx.chunks.journal import Journal
 from xdelnx.chunks.watching import watching
 from xdelnx.steps.outliers import replace_counts
@@ -233,7 +234,7 @@ def by_block(blocks: Blocks, function: Callable[..., Any], by_gene: np.ndarray |
 
 def settled(value: Any, what: str = "computing") -> Any:
     """Compute on the scheduler in force, and show how far that is (`xdelnx.progress`)."""
-    with watching(value, what):
+    with told_by_genes(value, what), watching(value, what):
         return dask.compute(value, scheduler=scheduler())[0]
 
 

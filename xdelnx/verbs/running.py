@@ -12,6 +12,7 @@ import numpy as np
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
 from xdelnx.chunks.devices import block_entries
+from xdelnx.chunks.faults import LostWorkersError
 from xdelnx.chunks.journal import Journal, in_force
 from xdelnx.chunks.outlier_passes import with_replaced
 from xdelnx.designs.contrasts import Contrast
@@ -72,7 +73,20 @@ class Done:
 
 
 def run(job: Job, *, replacing: bool, compute: bool) -> Done:
-    """Run all passes, or build their graph; ``replacing`` outliers takes a fit before."""
+    """Run all passes, or build their graph; ``replacing`` outliers takes a fit before.
+
+    Raises
+    ------
+    RuntimeError
+        Worker after worker died at the same block; it names the genes.
+    """
+    try:
+        return _run(job, replacing=replacing, compute=compute)
+    except LostWorkersError as error:
+        raise error.named(job.table.genes) from error.__cause__
+
+
+def _run(job: Job, *, replacing: bool, compute: bool) -> Done:
     table, plan, (by_sample, by_entry) = job.table, job.plan, job.offset
     journal = _begun() if compute else None
     entries = block_entries(plan.device)

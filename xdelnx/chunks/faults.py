@@ -1,0 +1,71 @@
+"""Workers that died, told by the genes they were at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask.base
+import numpy as np
+from dask._task_spec import convert_legacy_graph
+
+_OF_GENES = re.compile(r"(\w+)-(\d+):(\d+)-[0-9a-f]{32}")  # names that `xdelnx.chunks.tasks` gives
+
+
+class LostWorkersError(RuntimeError):
+    """Worker after worker died at the same block of genes.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    start, stop
+        Positions of the block's genes.
+    """
+
+    def __init__(self, message: str, start: int, stop: int) -> None:
+        super().__init__(message, start, stop)
+        self.message, self.start, self.stop = message, start, stop
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.stop - self.start:,} genes, from number {self.start + 1:,} on)"
+
+    def named(self, genes: np.ndarray) -> RuntimeError:
+        """Give the same with the names of the genes."""
+        first, last = genes[self.start], genes[self.stop - 1]
+        return RuntimeError(f"{self.message} (genes {first} to {last}, {self.stop - self.start:,} of them)")
+
+
+@contextmanager
+def told_by_genes(value: Any, what: str) -> Iterator[None]:
+    """Say at which genes workers died while this is computed inside."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":  # of distributed, which is not imported for it
+            raise
+        genes = _genes(error.args[0], value)
+        if genes is None:
+            raise
+        message = (
+            f"{what}: workers died {error.args[2] + 1} times at the same block, out of memory as a rule (their logs "
+            "say more); give them more memory or fewer threads each, or store the counts in smaller chunks"
+        )
+        raise LostWorkersError(message, *genes) from error
+
+
+def _genes(task: Any, value: Any) -> tuple[int, int] | None:
+    """Genes of a task: its name says them, or that of a task that waits for it."""
+    graph: dict[Any, Any] = {}
+    for collection in dask.base.unpack_collections(value)[0]:
+        graph |= dict(collection.__dask_graph__())
+    tasks, reached = convert_legacy_graph(graph), {task}
+    while reached:
+        for key in reached:
+            found = _OF_GENES.fullmatch(str(key))
+            if found:
+                return int(found[2]), int(found[3])
+        reached = {key for key, entry in tasks.items() if reached & set(entry.dependencies)}
+    return None
