@@ -38,6 +38,7 @@ def _output(output: dict[str, Any], picture: Path) -> str:
         return f"![output of the cell above]({picture.name})"
     html = "".join(data.get("text/html", ()))
     if "<table" in html and "xr-wrap" not in html:  # of pandas: that of xarray brings a page of styles
-        return "```{raw} html\n" + re.sub(r"<style.*?</style>", "", html, flags=re.S) + "\n```"
+        bare = re.sub(r"<style.*?</style>", "", html, flags=re.S)
+        return "```{raw} html\n" + bare.replace('border="1" class="dataframe"', 'class="docutils"') + "\n```"
     text = "".join(output.get("text", data.get("text/plain", ())))
     return f"```text\n{text.rstrip()}\n```" if text.strip() else ""

@@ -20,7 +20,7 @@ CHAPTERS = {
     ),
     "Fit and test": ("fit", "test", "adjust", "shrink_lfc", "covariance"),
     "Look at a fit": ("predict", "residuals", "goodness_of_fit"),
-    "Results out": ("top_table", "ranked"),
+    "Results out": ("describe", "top_table", "ranked", "report", "to_anndata", "to_pertpy", "score_matrix"),
 }
 OTHERS = "More"
 PLOTS = "Plots"
