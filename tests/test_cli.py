@@ -405,7 +405,7 @@ def calls(monkeypatch, store):
     result["status"] = ("gene", np.array([0, 0, 1], dtype=np.int8))
     result["beta"] = (("gene", "coefficient"), np.zeros((3, 2)))
     result["design"] = (("sample", "coefficient"), np.zeros((8, 2)))
-    result.attrs["options"] = '{"counts": "counts"}'
+    result.attrs["options"] = '{"counts": "counts", "shrinkage": true, "cox_reid": true, "ridge": 0.0}'
 
     def fit(data, design, **options):
         seen.append((design, options))
