@@ -609,7 +609,7 @@ def test_a_store_that_is_no_fit(calls, store, tmp_path, capsys):
         (
             ["simulate", "x", "--scheduler", "dask"],
             2,
-            "expected threads, processes, synchronous or an address",
+            "expected threads, processes, synchronous, cuda or an address",
         ),
         (["simulate", "x", "--n-gen", "3"], 2, "unrecognized arguments"),
         (["simulate", "x.zarr", "--n-genes", "0"], 1, "error: n_genes must be at least 1"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from xdelnx.kernels.devices import INSTALL, missing
 from xdelnx.messages import fail
 
 CUDA = "cuda"  # the word for it on the command line
@@ -21,6 +20,8 @@ def local_cluster() -> Any:
     ValueError
         There is no card.
     """
+    from xdelnx.kernels.devices import INSTALL, missing  # loads Numba, which --help must not wait for
+
     try:
         from dask_cuda import LocalCUDACluster
     except ImportError as error:
