@@ -109,7 +109,8 @@ FLOORS = {
     # chunks and devices
     "chunks": 0,
     "chunks.watching": 44,
-    "chunks.faults": 44,
+    "chunks.faults": 43,
+    "chunks.reading": 44,
     "chunks.journal": 44,
     "chunks.blocks": 45,
     "chunks.devices": 46,

@@ -23,6 +23,7 @@ from xdelnx.algorithms.matrices import as_dense, as_matrix
 from xdelnx.algorithms.weighting import Entries
 from xdelnx.chunks.faults import told_by_genes
 from xdelnx.chunks.journal import Journal
+from xdelnx.chunks.reading import guarded
 from xdelnx.chunks.watching import watching
 from xdelnx.steps.outliers import replace_counts
 
@@ -89,8 +90,10 @@ class Blocks:
         begin before what they wait for, ``after``, is there: workers that are idle meanwhile would
         read every block.
         """
-        counts = _renamed_blocks(self.counts, after)
-        offsets = [None] * len(counts) if self.offset is None else _renamed_blocks(self.offset, after)
+        counts = _renamed_blocks(self.counts, after, self.bounds)
+        offsets: list[Any] = [None] * len(counts)
+        if self.offset is not None:
+            offsets = _renamed_blocks(self.offset, after, self.bounds)
         if self.weights is not None:
             offsets = self._entries(offsets, after)
         pairs = list(zip(counts, offsets, strict=True))
@@ -105,7 +108,7 @@ class Blocks:
     def _entries(self, offsets: list[Any], after: Any) -> list[Any]:
         """Offset and weights of each block."""
         if isinstance(self.weights, da.Array):
-            weights = _renamed_blocks(self.weights, after)
+            weights = _renamed_blocks(self.weights, after, self.bounds)
         else:
             weights = [as_it_is(self.weights)] * len(offsets)
         return [dask.delayed(Entries)(*pair) for pair in zip(offsets, weights, strict=True)]
@@ -117,8 +120,10 @@ def _replaced(
     return replace_counts(counts, offset, mask[slice(*genes)], scale)
 
 
-def _renamed_blocks(array: da.Array, after: Any) -> list[Delayed]:
+def _renamed_blocks(array: da.Array, after: Any, bounds: Sequence[slice]) -> list[Delayed]:
     """Blocks of an array whose every task has a new name, and none runs before ``after`` is computed.
+
+    What goes wrong in a task is told by its genes, of which each block has those within its ``bounds``.
 
     (`dask.graph_manipulation.clone` leaves the names inside tasks as they were: dask issue 12455.)
     """
@@ -129,11 +134,13 @@ def _renamed_blocks(array: da.Array, after: Any) -> list[Delayed]:
     layer: dict[Any, Any] = {
         names[key]: task.substitute(names, key=names[key]) for key, task in graph.items()
     }
+    keys = [names[key] for key in flatten(array.__dask_keys__())]
+    layer = guarded(layer, keys, bounds)
     waits: list[Any] = [after] if isinstance(after, Delayed) else []
     if waits:
         layer = {key: _later(task, after.key) for key, task in layer.items()}
     renamed = HighLevelGraph.from_collections(name, layer, waits)
-    return [Delayed(names[key], renamed, layer=name) for key in flatten(array.__dask_keys__())]
+    return [Delayed(key, renamed, layer=name) for key in keys]
 
 
 def _later(task: Any, key: Any) -> Any:

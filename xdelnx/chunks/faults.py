@@ -1,4 +1,4 @@
-"""Workers that died, told by the genes they were at."""
+"""Workers that died and chunks that cannot be read, told by the genes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dask._task_spec import convert_legacy_graph
 _OF_GENES = re.compile(r"(\w+)-(\d+):(\d+)-[0-9a-f]{32}")  # names that `xdelnx.chunks.tasks` gives
 
 
-class LostWorkersError(RuntimeError):
-    """Worker after worker died at the same block of genes.
+class BlockError(RuntimeError):
+    """What went wrong at one block of genes.
 
     Parameters
     ----------
@@ -25,6 +25,8 @@ class LostWorkersError(RuntimeError):
         Positions of the block's genes.
     """
 
+    kind: type[Exception] = RuntimeError  # of the same error with names
+
     def __init__(self, message: str, start: int, stop: int) -> None:
         super().__init__(message, start, stop)
         self.message, self.start, self.stop = message, start, stop
@@ -32,10 +34,29 @@ class LostWorkersError(RuntimeError):
     def __str__(self) -> str:
         return f"{self.message} ({self.stop - self.start:,} genes, from number {self.start + 1:,} on)"
 
-    def named(self, genes: np.ndarray) -> RuntimeError:
+    def named(self, genes: np.ndarray) -> Exception:
         """Give the same with the names of the genes."""
         first, last = genes[self.start], genes[self.stop - 1]
-        return RuntimeError(f"{self.message} (genes {first} to {last}, {self.stop - self.start:,} of them)")
+        return self.kind(f"{self.message} (genes {first} to {last}, {self.stop - self.start:,} of them)")
+
+
+class LostWorkersError(BlockError):
+    """Worker after worker died at the same block of genes."""
+
+
+class UnreadableError(BlockError):
+    """A block of genes cannot be read from where it is stored."""
+
+    kind = OSError
+
+
+@contextmanager
+def named_by(genes: np.ndarray) -> Iterator[None]:
+    """Say by name at which genes something went wrong inside."""
+    try:
+        yield
+    except BlockError as error:
+        raise error.named(genes) from error.__cause__
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from xdelnx.progress import stage
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.pieces import ENTRY_BYTES, Matrix, Tally, count_type
 from xdelnx.storage.spill import Spill, spilling
-from xdelnx.storage.stores import CHUNK_BYTES, gene_chunk
+from xdelnx.storage.stores import CHUNK_BYTES, compressor, gene_chunk
 
 PARTS = 100  # in which progress is counted
 INNER_CHUNKS = (
@@ -110,7 +110,6 @@ def _new_array(
 ) -> list[tuple[int, int]]:
     """Make the array, without counts; give the genes of each of its chunks, which are written as a whole."""
     import zarr
-    from zarr.codecs import ZstdCodec
 
     width, inner = _layout(shape, dtype)
     zarr.open_group(store, mode="r+").create_array(
@@ -119,7 +118,7 @@ def _new_array(
         dtype=dtype,
         chunks=(shape[0], inner),
         shards=None if inner == width else (shape[0], width),
-        compressors=ZstdCodec(),
+        compressors=compressor(),
         fill_value=0,
         attributes=attrs,
         dimension_names=(SAMPLE, GENE),

@@ -179,12 +179,20 @@ def writing(ready: xr.Dataset, path: Path) -> Iterator[None]:
     """Write a Dataset of `zarr_safe` to a new store, to which more is added in the body; then close its metadata."""
     import zarr
 
-    lazy = ready.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, compute=False)
+    encoding: dict[Any, Any] = {name: {"compressors": compressor()} for name in ready.variables}
+    lazy = ready.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, compute=False, encoding=encoding)
     settled(lazy, "writing")
     yield
     with warnings.catch_warnings():  # other readers of format 3 may pass over it, and xarray warns without it
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(path, zarr_format=3)
+
+
+def compressor() -> Any:
+    """Compress with zstd, and a checksum by which a chunk that was changed later is known as it is read."""
+    from zarr.codecs import ZstdCodec
+
+    return ZstdCodec(checksum=True)
 
 
 def zarr_safe(dataset: xr.Dataset) -> xr.Dataset:

@@ -12,7 +12,7 @@ import numpy as np
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
 from xdelnx.chunks.devices import block_entries
-from xdelnx.chunks.faults import LostWorkersError
+from xdelnx.chunks.faults import named_by
 from xdelnx.chunks.journal import Journal, in_force
 from xdelnx.chunks.outlier_passes import with_replaced
 from xdelnx.designs.contrasts import Contrast
@@ -79,11 +79,11 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
     ------
     RuntimeError
         Worker after worker died at the same block; it names the genes.
+    OSError
+        A block cannot be read; it names the genes, the store and, where it can, the chunk.
     """
-    try:
+    with named_by(job.table.genes):
         return _run(job, replacing=replacing, compute=compute)
-    except LostWorkersError as error:
-        raise error.named(job.table.genes) from error.__cause__
 
 
 def _run(job: Job, *, replacing: bool, compute: bool) -> Done:

@@ -11,6 +11,7 @@ import xarray as xr
 from xdelnx.algorithms.adjustment import check_method
 from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.chunks.devices import resolve_device
+from xdelnx.chunks.faults import named_by
 from xdelnx.designs.contrasts import Contrast, resolve_contrasts
 from xdelnx.designs.design import Design
 from xdelnx.messages import fail, listing
@@ -106,7 +107,8 @@ def test(
         again.table.genes,
         threshold,
     )
-    result = blocks.settled(result, "testing") if compute else result
+    with named_by(again.table.genes):
+        result = blocks.settled(result, "testing") if compute else result
     dataset = test_dataset(result, again.table, questions, again.model, cluster is not None)
     if cluster is None:
         dataset["df2"] = fit["df2"]
