@@ -304,6 +304,21 @@ def test_a_fit_loads_nothing_that_it_does_not_need():
     assert loaded_after(fit) == set()
 
 
+def test_neither_does_the_command_line(tmp_path):
+    from xdelnx import simulate
+
+    simulate(n_samples=6, n_genes=40, seed=1).to_zarr(tmp_path / "counts.zarr")
+    words = [
+        "fit",
+        f"{tmp_path}/counts.zarr",
+        f"{tmp_path}/fit.zarr",
+        "--design",
+        "~ condition",
+        "--progress",
+    ]
+    assert loaded_after(f"from xdelnx.cli import main; assert main({words!r}) == 0") == set()
+
+
 def test_names_of_the_package():
     assert set(xdelnx.__all__) <= set(dir(xdelnx))
     for name in xdelnx.__all__:

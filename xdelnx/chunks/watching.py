@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,10 @@ class _Finished(Callback):
 
 def _client() -> Any:
     """Client of the cluster that computes, or None."""
+    if (
+        "distributed" not in sys.modules
+    ):  # Dask would import it to ask, a quarter of a second; there can be no client
+        return None
     owner = getattr(dask.base.get_scheduler(), "__self__", None)
     return owner if hasattr(owner, "run_on_scheduler") else None
 
