@@ -109,6 +109,7 @@ FLOORS = {
     # chunks and devices
     "chunks": 0,
     "chunks.watching": 44,
+    "chunks.disks": 43,
     "chunks.faults": 43,
     "chunks.reading": 44,
     "chunks.journal": 44,

@@ -24,6 +24,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def megabytes(number: float) -> str:
+    """Write a number of bytes.
+
+    >>> megabytes(16_000_000), megabytes(2.5e12), megabytes(300)
+    ('16 MB', '2,500,000 MB', '0.0003 MB')
+    """
+    value = number / 1e6
+    return f"{value:,.0f} MB" if value >= 10 else f"{value:.3g} MB" if value >= 0.01 else f"{value:.1g} MB"
+
+
 def shown(value: object) -> str:
     """Write a value as Python would, cut where it is long."""
     return textwrap.shorten(repr(value), 80, placeholder=" ...")

@@ -21,6 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from xdelnx.algorithms.survey import Survey
+from xdelnx.chunks.disks import full_disk_told
 from xdelnx.messages import fail
 
 MANIFEST = "manifest.json"
@@ -144,15 +145,16 @@ def read(path: Path) -> Any:
 def _whole(path: Path) -> Iterator[Any]:
     """File to be written, which has its name once it is on the disk."""
     partial = path.with_name(f".{path.name}.{os.getpid()}-{uuid4().hex[:8]}")
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with full_disk_told(path):
+        try:
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _packed(value: Any) -> dict[str, Any]:

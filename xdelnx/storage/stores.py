@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import xarray as xr
 
 from xdelnx.checks import check_dims
 from xdelnx.chunks.blocks import settled
+from xdelnx.chunks.disks import full_disk_told
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.unfinished import note
@@ -170,7 +171,7 @@ def write_store(dataset: xr.Dataset, store: str | os.PathLike[str], *, overwrite
         If the store exists and `overwrite` is not set, or if what exists is not a Zarr store.
     """
     ready = _chunked(zarr_safe(dataset))
-    with replacing(store, overwrite=overwrite) as partial, writing(ready, partial):
+    with replacing(store, overwrite=overwrite, needed=ready.nbytes) as partial, writing(ready, partial):
         pass
 
 
@@ -316,16 +317,27 @@ def _is_store(path: Path) -> bool:
 
 @contextmanager
 def replacing(
-    path: str | os.PathLike[str], *, overwrite: bool = False, table: bool = False
+    path: str | os.PathLike[str], *, overwrite: bool = False, table: bool = False, needed: int | None = None
 ) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
+    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    An error says where a disk is full, and that ``needed`` bytes at most are needed.
+    """
     target = check_output(path, overwrite=overwrite, table=table)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with full_disk_told(target, needed):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _moved_to(target, lambda: check_output(path, overwrite=overwrite, table=table)) as partial:
+            yield partial
+
+
+@contextmanager
+def _moved_to(target: Path, check: Callable[[], object]) -> Iterator[Path]:
+    """Give a temporary path beside a target, to which it is renamed on success, after a check."""
     mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     partial, old = (target.parent / f".{target.name}.{mark}.{kind}" for kind in ("partial", "old"))
     try:
         yield partial
-        check_output(path, overwrite=overwrite, table=table)  # somebody may have been faster
+        check()  # somebody may have been faster
         if target.exists():
             target.rename(old)
         partial.rename(target)

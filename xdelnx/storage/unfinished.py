@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xdelnx.chunks.disks import full_disk_told
 from xdelnx.chunks.journal import MANIFEST, Journal, read_manifest
 from xdelnx.messages import brief, fail
 
@@ -128,8 +129,9 @@ def hold(folder: Path) -> Any:
     except (ImportError, OSError):
         return file
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+    with full_disk_told(folder):
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
     return file
 
 

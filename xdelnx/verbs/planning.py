@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xdelnx.chunks import blocks
-from xdelnx.messages import counted
+from xdelnx.messages import counted, megabytes
 from xdelnx.verbs import inputs
 from xdelnx.verbs.aggregation import group_samples
 
@@ -159,13 +159,3 @@ def report(found: Estimate, threads: int, processes: int, stored: int | None) ->
     of = "" if processes == 1 else f" in each of {processes} processes"
     on = f"{counted(threads // processes, 'thread')}{of}"
     yield f"memory in all: {megabytes(found.memory(threads, processes))} at most, with {on}"
-
-
-def megabytes(number: float) -> str:
-    """Write a number of bytes.
-
-    >>> megabytes(16_000_000), megabytes(2.5e12), megabytes(300)
-    ('16 MB', '2,500,000 MB', '0.0003 MB')
-    """
-    value = number / 1e6
-    return f"{value:,.0f} MB" if value >= 10 else f"{value:.3g} MB" if value >= 0.01 else f"{value:.1g} MB"
