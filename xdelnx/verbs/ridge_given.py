@@ -13,6 +13,7 @@ from xdelnx.designs.design import LARGEST_NUMBER, Design
 from xdelnx.messages import closest, fail, listing, shown
 from xdelnx.schema import COEFFICIENT
 
+LARGEST_RIDGE = 1e5  # its square times the samples, over the information of a count: 1e11, of a double's 1e16
 ALLOWED = (
     "a number, 0 or more, a mapping of coefficients to numbers, an array (coefficient,), or a matrix with a column "
     "for each coefficient"
@@ -78,7 +79,20 @@ def _amounts(ridge: Any, model: Design) -> np.ndarray:
     if amounts.ndim < 2 and (amounts < 0.0).any():
         received = f"{amounts:g}" if amounts.ndim == 0 else _named(amounts < 0.0, amounts, model)
         fail(f"ridge is 0 or more; received {received}")
+    _check_digits(amounts, model)
     return amounts
+
+
+def _check_digits(amounts: np.ndarray, model: Design) -> None:
+    """Refuse a penalty beside whose square the counts leave no digit: p-values would be those of rounding."""
+    root = np.max(np.abs(_root(amounts, model)), axis=0)
+    far = root > LARGEST_RIDGE * np.max(np.abs(model.matrix), axis=0)
+    if far.any():
+        advice = "give a smaller one, the column in other units, or leave its term out of the design"
+        fail(
+            f"ridge is at most {LARGEST_RIDGE:g} times the largest value of a coefficient's column; received "
+            f"{_named(far, root, model)}; {advice}"
+        )
 
 
 def _by_coefficient(values: Any, what: str, model: Design) -> np.ndarray:
