@@ -128,13 +128,8 @@ def check_dispersions(ds, fit, first_means, scale):
         endless = theta > 1e3 or value[grid.size] >= value[1 : grid.size].max()
         value = unadjusted if endless else value  # as documented: no adjustment where that has no maximum
         digits = 1e-14 * np.sum(np.abs(gammaln(column + 1e8)))  # of theta near 1e-8 SciPy's loggamma cancels
-        # 0 says that the likelihood falls already at 1e-8. What is below that only counts of 1e8 could tell; a second
-        # maximum beyond 1e-7 is not looked for (a single sample of a group, with a count of 1e5, can hide one).
-        local = (
-            np.abs(np.log(at[1:] / theta, where=at[1:] > 0.0, out=np.full(at.size - 1, 9.0))) < 3.0
-            if theta
-            else at[1:] < 1e-7
-        )
+        # 0 is also what any maximum below 1e-8 is called, which only counts of 1e8 could tell from it
+        local = np.abs(np.log(np.maximum(at[1:], 1e-12) / theta)) < 3.0 if theta else at[1:] >= 0.0
         reached = value[0] if theta else value[:3].max()
         assert reached >= value[1:][local].max() - LIKELIHOOD_TOLERANCE - digits, (
             fit["gene"].values[j],
@@ -245,6 +240,20 @@ def test_weights_far_apart():
     for weights in (np.geomspace(1e-8, 1e8, 10), np.geomspace(1e8, 1e-8, 10)):
         check_statistics(xd.fit(ds, "~ group", weights=weights))
         check_statistics(xd.fit(ds, "~ group + x", weights=np.tile(weights[:, None], ds.sizes["gene"])))
+
+
+def test_a_large_count_alone_hides_no_overdispersion():
+    """The likelihood of its theta falls at zero, since nothing but Poisson fits exactly; the others are far apart.
+
+    The numbers are those of glmGamPoi 1.10.2 (``glm_gp(..., size_factors=FALSE, overdispersion_shrinkage=FALSE)``).
+    """
+    counts = np.array([[640983, 107, 0], [640983, 107, 1], [1e5, 50, 150], [1e4, 20, 60]]).T
+    ds = data_of(counts, group=np.array(["a", "b", "b"], dtype=object))
+    fit = xd.fit(ds, "~ group", size_factors=None, shrinkage=False)
+    # to the tolerance of R's search
+    np.testing.assert_allclose(fit["dispersion"], [8.9589138, 3.2435712, 0.4533247, 0.4406484], rtol=1e-4)
+    means = ds["counts"].groupby(ds["group"]).mean().sel(group=ds["group"]).values
+    check_dispersions(ds, fit, means, np.ones(3))
 
 
 def test_units_of_a_covariate_change_no_p_value():

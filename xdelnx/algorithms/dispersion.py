@@ -21,6 +21,8 @@ SUSPECT = 1e3  # an estimate beyond may be no maximum:
 NO_MAXIMUM = 1e12  # it is none where the likelihood still rises here
 THETA_MIN, THETA_MAX = 1e-8, 1e16  # no maximum above the first: zero; the second is a bound
 LOG_TOLERANCE = 1e-5  # of the last Newton step in log(theta), which squares the error
+PROBES = (1e-4, 1e-2, 1.0)  # where the likelihood is looked at once more, if it falls at zero
+GAIN_STEPS = 48
 LONGEST_STEP = 4.0
 MAX_ITERATIONS = 80
 
@@ -98,8 +100,8 @@ def estimate_dispersion(
     Returns
     -------
     Dispersions
-        Zero where the likelihood falls already at theta = 1e-8. Without the adjustment where that
-        makes the likelihood rise for ever.
+        Zero where the likelihood falls already at theta = 1e-8, and has no higher maximum further on. Without the
+        adjustment where that makes the likelihood rise for ever.
     """
     found = _climb(model, observations, m, start, cox_reid=cox_reid)
     xp = model.xp
@@ -134,9 +136,16 @@ def _climb(
         xp.log(least),
         xp.full(n_genes, math.log(THETA_MAX), dtype=xp.float64),
     )
-    # Zero to begin with, so that genes without a maximum inside are already done.
-    done = [(everyone, xp.zeros(n_genes, dtype=xp.float64), xp.ones(n_genes, dtype=xp.bool))]
-    search = search.keep(xp, slope > 0.0)
+    found = _ascend(model, observations, search.keep(xp, slope > 0.0), n_genes, cox_reid=cox_reid)
+    return _beyond_zero(model, observations, m, found, cox_reid=cox_reid)
+
+
+def _ascend(
+    model: Model, observations: Observations, search: _Search, n_genes: int, *, cox_reid: bool
+) -> Dispersions:
+    """Newton's method inside the brackets, all genes at once; genes that are not in the search get zero."""
+    xp = model.xp
+    done = [(xp.arange(n_genes), xp.zeros(n_genes, dtype=xp.float64), xp.ones(n_genes, dtype=xp.bool))]
     for _ in range(MAX_ITERATIONS):
         if search.rows.shape[0] == 0:
             break
@@ -146,6 +155,53 @@ def _climb(
         search = search.keep(xp, ~finished)
     done.append((search.rows, xp.exp(search.u), xp.zeros(search.rows.shape[0], dtype=xp.bool)))
     return _gather(xp, done)
+
+
+def _beyond_zero(
+    model: Model, observations: Observations, m: Array, found: Dispersions, *, cox_reid: bool
+) -> Dispersions:
+    """Look for a maximum above the one at zero.
+
+    A large count that is fitted exactly, as that of a group of one sample, makes the likelihood fall at zero however
+    far the other counts are from their means: by ``y / 2`` for each unit of theta, but by ``log(y) / 2`` in all.
+    """
+    xp = model.xp
+    rows = xp.nonzero(found.theta == 0.0)[0]
+    begin = xp.zeros(rows.shape[0], dtype=xp.float64)
+    for probe in PROBES if rows.shape[0] else ():
+        at = xp.full(rows.shape[0], probe, dtype=xp.float64)
+        slope, _ = adjusted_derivatives(
+            model, observations, xp.take(m, rows, axis=0), at, rows, cox_reid=cox_reid
+        )
+        begin = xp.where(slope > 0.0, at, begin)
+    rising = xp.nonzero(begin > 0.0)[0]
+    if rising.shape[0] == 0:
+        return found
+    rows, low = xp.take(rows, rising), xp.log(xp.take(begin, rising))
+    high = xp.full(rows.shape[0], math.log(THETA_MAX), dtype=xp.float64)
+    search = _Search(rows, xp.take(m, rows, axis=0), low, low, high)
+    other = _ascend(model, observations, search, found.theta.shape[0], cox_reid=cox_reid)
+    gain = _gain(model, observations, search, xp.take(other.theta, rows), cox_reid=cox_reid)
+    higher = xp.isin(xp.arange(found.theta.shape[0]), xp.take(rows, xp.nonzero(gain > 0.0)[0]))
+    return Dispersions(
+        xp.where(higher, other.theta, found.theta), xp.where(higher, other.converged, found.converged)
+    )
+
+
+def _gain(
+    model: Model, observations: Observations, search: _Search, theta: Array, *, cox_reid: bool
+) -> Array:
+    """Likelihood at theta over that at zero, from its derivative in log(theta) by the trapezoidal rule: (active,)."""
+    xp = model.xp
+    least = math.log(THETA_MIN)
+    width = (xp.log(theta) - least) / GAIN_STEPS
+    total = xp.zeros(theta.shape[0], dtype=xp.float64)
+    for step in range(GAIN_STEPS):  # the derivative is 0 at the end
+        slope, _ = log_derivatives(
+            model, observations, search.m, least + step * width, search.rows, cox_reid=cox_reid
+        )
+        total = total + slope * (0.5 if step == 0 else 1.0)
+    return total * width
 
 
 def _advance(
