@@ -2,8 +2,8 @@
 
 Run with ``python -m benchmarks.scale_model``. The model is bytes and operations over rates. Rates of this machine are
 measured in the same run; those of a card are assumptions from its data sheet, marked "not measured". The simulation
-runs the graph of a fit of 30,000 genes, with kernels that only wait, on many workers in one process. It measures the
-processor time of scheduler and workers, stragglers, and the loss of workers.
+runs the graph of a fit (`benchmarks.simulated_graph`), with steps that only wait, on many workers in one process. It
+measures the processor time of scheduler and workers, stragglers, and the loss of workers.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results_file import write_table
+from benchmarks.simulated_graph import PASSES, READS, Found, Run, simulate
 
 GENES = 30_000
-READS = 3  # of every block: the look with the size factors, the first fit, the second
-PASSES = 2  # of these on the card
 # Evaluations a fit of cells makes of every non-zero count (benchmarks/README.md: coefficients three times,
 # overdispersion once), and of which part they are.
 EVALUATIONS = {"score and information": 7.6, "dispersion": 6.3, "deviance": 2.0}
 # float64 operations of an evaluation, counted from the formulas, a division as 8.
 OPERATIONS = {"score and information": 40, "dispersion": 45, "deviance": 90}
 NONZERO_BYTES = 16  # read by an evaluation: count and scale
-TASKS = 4  # of a block, as simulated runs count
+TASKS = 8  # of a block: in each pass a read and a call; for the second fit what the first gave; joining
 STORED = 2  # bytes of a count
 
 
@@ -176,131 +173,6 @@ def _seconds(call: Any, repeats: int = 3) -> float:
     return float(np.median(times))
 
 
-# ---- the real graph, with kernels that wait ---------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Run:
-    """One simulated run.
-
-    Parameters
-    ----------
-    blocks, workers
-        How many.
-    read, compute
-        Seconds that reading a block and computing on it wait.
-    stragglers
-        Share of the blocks that take ten times as long.
-    lost
-        Workers that are lost on the way.
-    """
-
-    blocks: int
-    workers: int
-    read: float = 0.05
-    compute: float = 0.1
-    stragglers: float = 0.0
-    lost: int = 0
-
-
-@dataclass(frozen=True)
-class Found:
-    """Seconds, those of an ideal scheduler, processor seconds, tasks that ran, and genes with a p-value."""
-
-    seconds: float
-    ideal: float
-    processor: float
-    tasks: int
-    genes: int
-
-
-def simulate(run: Run, genes: int = GENES) -> Found:
-    """Fit with waiting kernels; the design, the passes, the step across genes and the tests are those of a fit."""
-    from distributed import Client, LocalCluster
-
-    import xdelnx as xd
-
-    width = -(-genes // run.blocks)
-    data = xd.simulate(16, genes, seed=1).chunk(gene=width)
-    data["counts"] = data["counts"].copy(data=data["counts"].data.map_blocks(_read, run.read, dtype=np.int64))
-    options = {
-        "n_workers": run.workers,
-        "threads_per_worker": 1,
-        "processes": False,
-        "dashboard_address": ":0",
-    }
-    with _waiting(run, width), LocalCluster(**options) as cluster, Client(cluster) as client:
-        before = _ran(cluster)
-        loss = _losing(client, cluster, run)
-        start, processor = time.perf_counter(), time.process_time()
-        fit = xd.fit(data, "~ condition", device="cpu")
-        seconds, processor = time.perf_counter() - start, time.process_time() - processor
-        if loss is not None:
-            loss.join()
-        ran = _ran(cluster) - before
-    per_block = READS * run.read + PASSES * run.compute * (1.0 + 9.0 * run.stragglers)
-    ideal = run.blocks * per_block / run.workers
-    return Found(seconds, ideal, processor, ran, int(np.isfinite(fit["pval"].values).sum()))
-
-
-def _read(block: np.ndarray, seconds: float) -> np.ndarray:
-    if block.size:
-        time.sleep(seconds)
-    return block
-
-
-@contextmanager
-def _waiting(run: Run, width: int) -> Iterator[None]:
-    """Put steps that wait in the place of those that compute, on blocks of so many genes."""
-    from xdelnx.chunks import blocks, passes
-
-    steps, entries = passes.steps, blocks.BLOCK_ENTRIES
-    originals = steps.fit_step, steps.refit_step
-    made: dict[Any, Any] = {}
-
-    def waiting(original: Any) -> Any:
-        def step(plan: Any, block: Any, *arguments: Any, **options: Any) -> Any:
-            n, first = block.n_genes, block.counts
-            if (original, n) not in made:
-                made[original, n] = original(plan, block, *arguments, **options)
-            slow = int(first.sum()) % 1000 < 1000 * run.stragglers
-            time.sleep(run.compute * (10.0 if slow else 1.0))
-            return dict(made[original, n])
-
-        return step
-
-    steps.fit_step, steps.refit_step = map(waiting, originals)
-    blocks.BLOCK_ENTRIES = 16 * width
-    try:
-        yield
-    finally:
-        steps.fit_step, steps.refit_step = originals
-        blocks.BLOCK_ENTRIES = entries
-
-
-def _losing(client: Any, cluster: Any, run: Run) -> Any:
-    """Thread that closes workers in the middle of the run, one after another."""
-    if not run.lost:
-        return None
-    from threading import Thread
-
-    pause = 0.3 * run.blocks * (READS * run.read + PASSES * run.compute) / run.workers
-
-    def lose() -> None:
-        for i in range(run.lost):
-            time.sleep(pause)
-            client.sync(cluster.workers[i].close, timeout=2, nanny=False)
-
-    thread = Thread(target=lose, daemon=True)
-    thread.start()
-    return thread
-
-
-def _ran(cluster: Any) -> int:
-    """How many tasks the scheduler has seen end."""
-    return sum(1 for entry in cluster.scheduler.transition_log if entry[1:3] == ("processing", "memory"))
-
-
 # ---- tables ---------------------------------------------------------------------------------------------
 
 
@@ -319,17 +191,17 @@ JOBS = {
 }
 
 
-def run_rows(runs: list[Run], genes: int) -> tuple[list[list[str]], Found]:
+def run_rows(runs: list[Run]) -> tuple[list[list[str]], Found]:
     """Row of each simulated run, and what was found of the last one without losses and stragglers."""
     rows, steady = [], None
-    simulate(Run(4, 2, 0.0, 0.0), 64)  # compiles
+    simulate(Run(4, 2, 16, 64, read=0.0, compute=0.0))  # compiles
     for run in runs:
-        found = simulate(run, genes)
+        found = simulate(run)
         steady = found if steady is None or not (run.lost or run.stragglers) else steady
         rows.append([
-            f"{run.blocks:,} blocks, {run.workers} workers", f"{100 * run.stragglers:.0f} %", str(run.lost),
-            f"{found.tasks:,}", f"{found.seconds:.1f}", f"{found.ideal:.1f}", f"{found.processor:.1f}",
-            f"{1e3 * found.processor / found.tasks:.2f}", f"{found.genes:,}",
+            f"{run.cells:,} x {run.genes:,}", f"{run.blocks:,}", str(run.workers), f"{100 * run.stragglers:.0f} %",
+            str(run.lost), f"{found.tasks:,}", f"{found.seconds:.1f}", f"{found.before:.1f}", f"{found.ideal:.1f}",
+            f"{found.processor:.1f}", f"{1e3 * found.processor / found.tasks:.2f}", f"{found.genes:,}",
         ])  # fmt: skip
     assert steady is not None
     return rows, steady
@@ -352,11 +224,10 @@ def main() -> None:
     parser.add_argument("--size", type=float, default=1.0, help="of everything, to try this out")
     parser.add_argument("--out", default=None, help="folder; default benchmarks/results")
     args = parser.parse_args()
-    few, all_ = (
-        max(int(n * args.size), 8) for n in (100, 566)
-    )  # 10 million cells x 53 genes are 2^29 counts
-    runs = [Run(few, 4), Run(few, 16), Run(all_, 32), Run(all_, 32, stragglers=0.02), Run(all_, 32, lost=2)]
-    simulated, steady = run_rows(runs, max(int(GENES * args.size), 64))
+    genes, blocks, cells = (max(int(n * args.size), 8) for n in (GENES, 566, 1e7))  # 2^29 counts a block
+    few, all_ = (Run(blocks, 32, n, genes) for n in (max(cells // 10_000, 8), cells))
+    runs = [few, replace(few, stragglers=0.02), replace(few, lost=2), replace(all_, workers=8), all_]
+    simulated, steady = run_rows(runs)
     host, card = replace(measured(args.size), task=steady.processor / steady.tasks), Card()
     constants = [
         ["decoding, counts a second and core", f"{host.decode:.3g}", "measured"],
@@ -377,8 +248,8 @@ def main() -> None:
              ["job", "decoding", "disks", "transfer", "computing", "scheduler", "whole", "bound by", "card", "host"],
              model_rows(host, card)),
             ("Simulated runs of the graph",
-             ["run", "stragglers (10 x)", "workers lost", "tasks", "seconds", "ideal", "processor s", "ms a task",
-              "genes with p"], simulated),
+             ["cells x genes", "blocks", "workers", "stragglers (10 x)", "lost", "tasks", "seconds", "before the first",
+              "ideal", "processor s", "ms a task", "genes with p"], simulated),
         ],
         args.out,
     )  # fmt: skip

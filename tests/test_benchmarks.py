@@ -164,9 +164,20 @@ def test_scale_model(monkeypatch):
 
 
 def test_simulated_graph(monkeypatch):
-    """Every gene has its p-value, also where a worker is lost on the way; tasks are a few a block."""
-    scale = module("scale_model", monkeypatch)
+    """Every gene has its result, also where a worker is lost on the way; every block is read three times."""
+    graph = module("simulated_graph", monkeypatch)
     for lost in (0, 1):
-        found = scale.simulate(scale.Run(8, 3, read=0.01, compute=0.05, lost=lost), 80)
-        assert found.genes > 60
-        assert found.tasks >= 4 * 8
+        found = graph.simulate(graph.Run(8, 3, 60, 400, read=0.01, compute=0.02, lost=lost))
+        assert found.genes > 350
+        assert found.tasks >= 6 * 8, "a read and a call, for each block in three passes"
+        assert 0.0 < found.before < found.seconds
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler is installed")
+def test_overlap(monkeypatch):
+    """Of 8 blocks on 4 threads: 0.2 s of looks, and two passes that are bound by computing, or by reading."""
+    overlap = module("overlap", monkeypatch)
+    assert overlap.in_turns(8, 0.1, 0.2, 4) == pytest.approx(3 * 0.2 + 2 * 1.6)
+    assert overlap.at_best(8, 0.1, 0.2, 4) == pytest.approx(0.2 + 2 * 1.6)
+    assert overlap.at_best(8, 0.7, 0.1, 4) == pytest.approx(1.4 + 2 * 1.6)
+    assert len(overlap.measure([(2, 0.0, 0.01, 2)])) == 1

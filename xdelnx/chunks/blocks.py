@@ -230,13 +230,16 @@ def _dense(block: Any) -> np.ndarray:
 # ---- results ---------------------------------------------------------------------------------------------
 
 
-def by_block(blocks: Blocks, function: Callable[..., Any], by_gene: np.ndarray | None = None) -> da.Array:
-    """Dask array (sample, gene) of what a function makes of each block, and of its part of ``by_gene``."""
+def by_block(
+    blocks: Blocks, function: Callable[..., Any], by_gene: np.ndarray | None = None, **by_sample: np.ndarray
+) -> da.Array:
+    """Dask array (sample, gene) of what a function makes of each block, its part of ``by_gene``, and ``by_sample``."""
     meta = np.empty((0, 0), dtype=np.float64)
-    if by_gene is None:
-        return da.map_blocks(function, blocks.counts, dtype=np.float64, meta=meta)
-    row = da.from_array(by_gene[None, :], chunks=(1, blocks.counts.chunks[1]), name=False)
-    return da.map_blocks(function, blocks.counts, row, dtype=np.float64, meta=meta)
+    arrays = [blocks.counts]
+    if by_gene is not None:
+        arrays.append(da.from_array(by_gene[None, :], chunks=(1, blocks.counts.chunks[1]), name=False))
+    shared = {name: as_it_is(values) for name, values in by_sample.items()}
+    return da.map_blocks(function, *arrays, dtype=np.float64, meta=meta, **shared)
 
 
 def settled(value: Any, what: str = "computing") -> Any:
@@ -261,7 +264,11 @@ def left_lazy(value: Any, what: str = "") -> Any:  # noqa: ARG001
 
 
 def as_it_is(value: Any) -> Delayed:
-    """Give a value to tasks without a look through its parts for what is still to be computed."""
+    """Give a value to tasks without a look through its parts for what is still to be computed.
+
+    What all blocks need, above all numbers by sample, takes one such call before them: a task that is given
+    the value itself has a copy of its own in the graph.
+    """
     return value if isinstance(value, Delayed) else dask.delayed(value, traverse=False)
 
 

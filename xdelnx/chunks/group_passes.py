@@ -11,7 +11,7 @@ import numpy as np
 from xdelnx.algorithms.expression import enough
 from xdelnx.algorithms.grouping import sum_by_group, sum_type
 from xdelnx.algorithms.ranks import Comparison, rank_block
-from xdelnx.chunks.blocks import Blocks
+from xdelnx.chunks.blocks import Blocks, as_it_is
 
 
 def group_sums(counts: Any, codes: np.ndarray, n_groups: int) -> Any:
@@ -44,16 +44,15 @@ def _block_sums(counts: Any, membership: np.ndarray, n_groups: int) -> np.ndarra
 
 def genes_with_enough(blocks: Blocks, least: np.ndarray, needed: float, total: float) -> Any:
     """Whether each gene passes `enough`: (gene,) when computed, from one read of each block."""
-    parts = [dask.delayed(enough)(counts, least, needed, total) for counts, _ in blocks.read()]
+    shared = as_it_is(least)
+    parts = [dask.delayed(enough)(counts, shared, needed, total) for counts, _ in blocks.read()]
     return dask.delayed(np.concatenate)(parts)
 
 
 def compared_ranks(blocks: Blocks, factors: Any, comparison: Comparison) -> Any:
     """Join `xdelnx.algorithms.ranks.rank_block` of all blocks when computed, from one read of each."""
-    parts = [
-        dask.delayed(rank_block)(counts, factors, dask.delayed(comparison, traverse=False))
-        for counts, _ in blocks.read(after=factors)
-    ]
+    shared = as_it_is(factors), as_it_is(comparison)
+    parts = [dask.delayed(rank_block)(counts, *shared) for counts, _ in blocks.read(after=factors)]
     return dask.delayed(_joined_along_genes)(parts)
 
 

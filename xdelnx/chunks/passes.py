@@ -139,9 +139,9 @@ def fit(
     scale, firsts, middle = _first_pass(blocks, plan, scale, dispersion, options, settle, call)
     theta = call(_theta, middle)
     reads, bounds = blocks.read(after=theta), blocks.bounds
-    constants = as_it_is(plan), as_it_is(scale)
+    constants, at = (as_it_is(plan), as_it_is(scale)), as_it_is(theta)
     arguments = (
-        (*constants, *read, as_it_is(theta), (genes.start, genes.stop), as_it_is(first))
+        (*constants, *read, at, (genes.start, genes.stop), as_it_is(first))
         for read, genes, first in zip(reads, bounds, firsts, strict=True)
     )
     refits = settle(tasks.of_blocks(blocks, "refit", _refit_block, arguments), "fit, pass 2 of 2")

@@ -93,10 +93,10 @@ def normalize(
     factors = blocks.called(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     if method == "log_cpm":
         totals = seen.totals[seen.totals > 0.0]
-        transform = partial(log_cpm, library=factors * np.exp(np.mean(np.log(totals))), prior_count=prior)
-        values = blocks.by_block(gene_blocks, transform)
+        library = factors * np.exp(np.mean(np.log(totals)))
+        values = blocks.by_block(gene_blocks, partial(log_cpm, prior_count=prior), library=library)
     else:
-        values = blocks.by_block(gene_blocks, partial(acosh_transform, factors=factors), theta)
+        values = blocks.by_block(gene_blocks, acosh_transform, theta, factors=factors)
     if gene_blocks.in_memory:
         values = blocks.settled(values, "normalising")
     coords = table.dataset.drop_vars(list(table.dataset.data_vars)).coords
