@@ -117,7 +117,7 @@ def node_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
 
 def small_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     """What runs once a gene: algebra and the step across genes."""
-    from xdelnx.algorithms import shrinkage
+    from xdelnx.algorithms import shrinkage, trend
     from xdelnx.kernels import linear as linear_kernels
 
     n_genes = max(int(20_000 * size), 300)
@@ -133,7 +133,7 @@ def small_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     q = rng.f(26.0, 10.0, n_genes)
     calls: dict[str, Callable[[], Any]] = {
         "solve_arrow": lambda: linear_kernels.solve_arrow(packed, rhs, groups),
-        "local_median": lambda: shrinkage.local_median(mean, theta),
+        "local_median": lambda: trend.local_median(mean, theta),
         "fit_prior": lambda: shrinkage.fit_prior(mean, q, 26.0),
     }
     return {name: (n_genes, call) for name, call in calls.items()}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _COMPILED = [
     *(ROOT / "xdelnx" / "scalars").glob("*.py"),
     *(ROOT / "xdelnx" / "kernels").glob("*.py"),
-    ROOT / "xdelnx" / "algorithms" / "shrinkage.py",
+    ROOT / "xdelnx" / "algorithms" / "trend.py",
 ]
 _DIGEST = hashlib.sha256(b"".join(source.read_bytes() for source in sorted(_COMPILED))).hexdigest()[:16]
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".cache" / "numba" / _DIGEST)

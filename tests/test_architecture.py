@@ -85,6 +85,7 @@ FLOORS = {
     "algorithms.penalties": 22,
     "algorithms.sandwich": 22,
     "algorithms.shrinkage": 22,
+    "algorithms.trend": 21,
     "algorithms.significance": 22,
     "algorithms.survey": 22,
     "algorithms.tiles": 23,

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdelnx.algorithms import shrinkage
+from xdelnx.algorithms import trend as trend_module
 from xdelnx.algorithms.shrinkage import (
     fit_prior,
-    local_median,
     natural_spline,
     prior_log_likelihood,
     shrink,
     squeeze,
 )
+from xdelnx.algorithms.trend import local_median
 
 
 def plain_local_median(mean, theta):
@@ -72,6 +73,18 @@ def test_local_median_with_many_ties(pairs):
     np.testing.assert_allclose(local_median(mean, theta), plain_local_median(mean, theta), rtol=1e-13)
 
 
+def test_any_number_of_cores_gives_the_same_bits(monkeypatch):
+    rng = np.random.default_rng(5)
+    mean, theta = rng.lognormal(3.0, 2.0, 9_000), rng.lognormal(-1.0, 1.0, 9_000)
+    found = []
+    for cores in (1, 2, 3, 64):
+        monkeypatch.setattr(trend_module, "LEAST_WINDOWS", 96)
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        found.append(local_median(mean, theta))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
 def test_local_median_does_not_hang_on_the_order():
     mean, theta = genes(900, ties=True)
     order = np.random.default_rng(1).permutation(900)
@@ -85,8 +98,8 @@ def test_local_median_does_not_hang_on_the_order():
 def test_interpolated_trend_is_close_to_the_exact(monkeypatch):
     mean, theta = genes(3000)
     exact = local_median(mean, theta)
-    monkeypatch.setattr(shrinkage, "EXACT_GENES", 2000)
-    monkeypatch.setattr(shrinkage, "CENTRES", 600)  # one for 4.5 genes; the default has one for 5 or more
+    monkeypatch.setattr(trend_module, "EXACT_GENES", 2000)
+    monkeypatch.setattr(trend_module, "CENTRES", 600)  # one for 4.5 genes; the default has one for 5 or more
     # neighbouring medians differ by the distance of two order statistics: a few percent here
     np.testing.assert_allclose(local_median(mean, theta), exact, rtol=0.05)
 

@@ -23,7 +23,8 @@ from reference_cases import VARIANTS, Case, r_name
 from scipy import stats
 
 import xdelnx as xd
-from xdelnx.algorithms.shrinkage import fit_prior, local_median, natural_spline, prior_log_likelihood
+from xdelnx.algorithms.shrinkage import fit_prior, natural_spline, prior_log_likelihood
+from xdelnx.algorithms.trend import local_median
 
 PASS, R_DIFFERS, BY_RULE, FAIL = "pass", "R differs", "rule", "FAIL"
 RANKS = Path(__file__).parent / "data"
