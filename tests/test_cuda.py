@@ -605,9 +605,8 @@ def cuda_cluster(monkeypatch):
 
 
 @needs_compiler
-def test_scheduler_cuda(card, cuda_cluster, monkeypatch, tmp_path):
+def test_scheduler_cuda(card, cuda_cluster, tmp_path):
     """A worker a card: each block by the card's kernels, several threads a worker, who take turns."""
-    monkeypatch.setattr(cards, "missing", devices.missing)
     data = simulated(chunks=30)
     data.to_zarr(tmp_path / "counts.zarr", consolidated=False)
     store, fit = str(tmp_path / "counts.zarr"), str(tmp_path / "fit.zarr")
@@ -625,7 +624,7 @@ def test_scheduler_cuda_without_dask_cuda(monkeypatch, tmp_path, capsys):
 
 
 def test_scheduler_cuda_without_a_card(monkeypatch, cuda_cluster, tmp_path, capsys):
-    monkeypatch.setattr(cards, "missing", lambda: "nvidia-smi lists none")
+    monkeypatch.setattr(devices, "missing", lambda: "nvidia-smi lists none")
     assert main(["simulate", str(tmp_path / "y.zarr"), "--scheduler", "cuda"]) == 1
     assert "starts a worker for each card, and there is none: nvidia-smi" in capsys.readouterr().err
 
