@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xdelnx.cli.command import Command
 from xdelnx.cli.convert_command import CONVERT
@@ -15,9 +15,6 @@ from xdelnx.cli.option_groups import (
 )
 from xdelnx.cli.option_types import as_levels
 from xdelnx.cli.output import check_outputs, named, size
-
-if TYPE_CHECKING:
-    pass
 
 
 def _add_simulate(commands: Any) -> argparse.ArgumentParser:
@@ -171,10 +168,9 @@ def _filter_by_expression(args: argparse.Namespace) -> None:
 
     check_outputs(args)
     data = open_data(args.data, counts=args.counts)
-    names = ("design", "min_count", "min_total_count", "large_n", "min_prop", "counts")
+    names = ("design", "size_factors", "min_count", "min_total_count", "large_n", "min_prop", "counts")
     with job(args.scheduler, f"filtering {size(data[args.counts])}"):
-        factors = None if args.size_factors == "none" else args.size_factors
-        keep = filter_by_expression(data, group=args.group, size_factors=factors, **named(args, *names))
+        keep = filter_by_expression(data, group=args.group, **named(args, *names))
         kept = zarr_safe(data.isel(gene=keep.values))
         if kept[args.counts].chunks:  # a store has no sparse blocks
             kept[args.counts] = kept[args.counts].copy(data=dense(kept[args.counts].data))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xdelnx.chunks.journal import Journal
 
 OPTIONS = (
+    "size_factors",
     "offset",
     "weights",
     "overdispersion",
@@ -39,7 +40,7 @@ OPTIONS = (
     "counts",
     "device",
 )
-OF_THE_FIT = ("design", "reference", "contrasts", "size_factors", *OPTIONS)
+OF_THE_FIT = ("design", "reference", "contrasts", *OPTIONS)
 
 
 def _add_fit(commands: Any) -> argparse.ArgumentParser:
@@ -170,7 +171,6 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "design": args.design,
         "reference": dict(args.reference) if args.reference else None,
         "contrasts": _contrasts(args.contrasts),
-        "size_factors": None if args.size_factors == "none" else args.size_factors,
         **named(args, *OPTIONS),
     }
 

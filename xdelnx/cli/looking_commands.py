@@ -29,6 +29,10 @@ def _add_of_fit(
     add.add_argument(
         "--genes", action="append", metavar="GENE", help="gene; may be given several times (default: all)"
     )
+    return add
+
+
+def _add_dispersion(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--dispersion",
         choices=("fit", "gene"),
@@ -36,7 +40,6 @@ def _add_of_fit(
         help="overdispersion of the final fit, which under shrinkage is the trend, or the gene's own estimate "
         "(default: %(default)s)",
     )
-    return add
 
 
 def _opened(args: argparse.Namespace) -> tuple[xr.Dataset, xr.Dataset]:
@@ -56,6 +59,26 @@ def _write(result: xr.Dataset, args: argparse.Namespace) -> None:
     write_store(result, args.out, overwrite=args.overwrite)
 
 
+def _add_covariance(commands: Any) -> argparse.ArgumentParser:
+    return _add_of_fit(
+        commands,
+        "covariance",
+        "covariances of the coefficients of each gene",
+        "Compute the covariances of the coefficients (natural log) of each gene, or of some, of a fit.",
+        "covariance.zarr --genes GLI3 --genes SHH",
+    )
+
+
+def _covariance(args: argparse.Namespace) -> None:
+    from xdelnx.verbs.inference import covariance
+
+    data, fitted = _opened(args)
+    with job(args.scheduler, "computing covariances"):
+        found = covariance(data, fitted, args.genes)
+        _write(found.to_dataset(name="covariance"), args)
+    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
+
+
 def _add_residuals(commands: Any) -> argparse.ArgumentParser:
     add = _add_of_fit(
         commands,
@@ -64,6 +87,7 @@ def _add_residuals(commands: Any) -> argparse.ArgumentParser:
         "Compute the residual of each count, or the leverage of each sample, of all genes or of some.",
         "residuals.zarr --kind randomized_quantile --genes GLI3",
     )
+    _add_dispersion(add)
     add.add_argument("--kind", choices=RESIDUALS, default="deviance", help="kind (default: %(default)s)")
     add.add_argument(
         "--seed",
@@ -86,13 +110,15 @@ def _residuals(args: argparse.Namespace) -> None:
 
 
 def _add_goodness(commands: Any) -> argparse.ArgumentParser:
-    return _add_of_fit(
+    add = _add_of_fit(
         commands,
         "goodness-of-fit",
         "deviance and Pearson statistic of each gene",
         "Compare each gene's deviance and Pearson statistic with its residual degrees of freedom.",
         "goodness.zarr",
     )
+    _add_dispersion(add)
+    return add
 
 
 def _goodness(args: argparse.Namespace) -> None:
@@ -113,6 +139,7 @@ def _add_predict(commands: Any) -> argparse.ArgumentParser:
         "Compute the fitted means of all genes, or of some, with their standard errors.",
         "predicted.zarr --newdata samples.csv --genes GLI3",
     )
+    _add_dispersion(add)
     yes_no = argparse.BooleanOptionalAction
     add.add_argument(
         "--newdata",
@@ -195,10 +222,9 @@ def _normalize(args: argparse.Namespace) -> None:
 
     check_outputs(args)
     data = open_data(args.data, counts=args.counts)
-    factors = None if args.size_factors == "none" else args.size_factors
     with job(args.scheduler, f"normalising {size(data[args.counts])}"):
-        names = ("method", "prior_count", "overdispersion", "counts")
-        values = normalize(data, size_factors=factors, **named(args, *names))
+        names = ("method", "size_factors", "prior_count", "overdispersion", "counts")
+        values = normalize(data, **named(args, *names))
         _write(values.to_dataset(name=args.method), args)
     say(f"wrote {args.out}: variable {args.method!r}")
 
@@ -249,6 +275,7 @@ def _adjust(args: argparse.Namespace) -> None:
 
 
 COMMANDS = (
+    Command("covariance", _add_covariance, _covariance),
     Command("residuals", _add_residuals, _residuals),
     Command("goodness-of-fit", _add_goodness, _goodness),
     Command("predict", _add_predict, _predict),

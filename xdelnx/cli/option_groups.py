@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from xdelnx.cli.option_types import Amounts, as_amount, as_named_amount, as_overdispersion
+from xdelnx.cli.option_types import Amounts, as_amount, as_named_amount, as_overdispersion, as_size_factors
 
 ADJUSTMENTS = ("bh", "by", "holm", "storey")
 
@@ -115,6 +115,7 @@ def add_size_factors(add: argparse.ArgumentParser) -> None:
     """How samples are made comparable."""
     add.add_argument(
         "--size-factors",
+        type=as_size_factors,
         default="normed_sum",
         metavar="HOW",
         help="how samples of different depth are made comparable: normed_sum (by library size), "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xdelnx.cli.command import Command
 from xdelnx.cli.jobs import job, say
@@ -15,9 +15,6 @@ from xdelnx.cli.option_groups import (
     add_table,
 )
 from xdelnx.cli.output import check_outputs, finish, named, size
-
-if TYPE_CHECKING:
-    pass
 
 
 def _add_rank_genes(commands: Any) -> argparse.ArgumentParser:
@@ -96,38 +93,6 @@ def _shrink_lfc(args: argparse.Namespace) -> None:
     say(f"wrote {args.out}")
 
 
-def _add_covariance(commands: Any) -> argparse.ArgumentParser:
-    add = commands.add_parser(
-        "covariance", help="covariances of the coefficients of each gene", allow_abbrev=False
-    )
-    add.description = (
-        "Compute the covariances of the coefficients (natural log) of each gene, or of some, of a fit."
-    )
-    add.epilog = "example:\n  xdelnx covariance counts.zarr fit.zarr covariance.zarr --genes GLI3 --genes SHH"
-    add.add_argument("data", metavar="COUNTS", help="the store of counts the fit was made from")
-    add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit wrote")
-    add.add_argument("out", metavar="OUT", help="Zarr store to write the result to")
-    add.add_argument(
-        "--genes", action="append", metavar="GENE", help="gene; may be given several times (default: all)"
-    )
-    return add
-
-
-def _covariance(args: argparse.Namespace) -> None:
-    from xdelnx.storage.stores import open_result, write_store
-    from xdelnx.verbs.fitted import options_of
-    from xdelnx.verbs.inference import covariance
-    from xdelnx.verbs.inputs import open_data
-
-    check_outputs(args)
-    fitted = open_result(args.fit)
-    data = open_data(args.data, counts=options_of(fitted)["counts"])
-    with job(args.scheduler, "computing covariances"):
-        found = covariance(data, fitted, args.genes)
-        write_store(found.to_dataset(name="covariance"), args.out, overwrite=args.overwrite)
-    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
-
-
 def _add_report(commands: Any) -> argparse.ArgumentParser:
     add = commands.add_parser("report", help="write a page about a fit", allow_abbrev=False)
     add.description = """\
@@ -191,6 +156,5 @@ def _report(args: argparse.Namespace) -> None:
 COMMANDS = (
     Command("rank-genes", _add_rank_genes, _rank_genes),
     Command("shrink-lfc", _add_shrink, _shrink_lfc),
-    Command("covariance", _add_covariance, _covariance),
     Command("report", _add_report, _report),
 )
