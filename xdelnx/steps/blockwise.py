@@ -17,7 +17,13 @@ from xdelnx.algorithms.basis import Basis, Layout, basis_of, complement
 from xdelnx.algorithms.centring import Directions, direction_variance
 from xdelnx.algorithms.covariate import CovariateNodes
 from xdelnx.algorithms.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
-from xdelnx.algorithms.glm import Model, Penalty, fit_coefficients, settled, start_from_data, start_from_fit
+from xdelnx.algorithms.glm import (
+    Model,
+    Penalty,
+    fit_coefficients,
+    start_from_data,
+    start_from_fit,
+)
 from xdelnx.algorithms.observations import Observations
 from xdelnx.algorithms.outcomes import status_of_fit
 from xdelnx.algorithms.penalties import Ridge, make_penalty
@@ -211,7 +217,7 @@ def _fit_tile(plan: FitPlan, tile: Tile, theta: np.ndarray | None, *, estimate: 
         mean=mean,
         theta=first,
         iterations=found.iterations,
-        coefficients_converged=settled(xp, found, m),
+        coefficients_converged=found.converged,
         **{FOLLOWED: observations.follow(model, found)},
         dispersion_converged=converged,
         **(
@@ -315,7 +321,7 @@ def _refit_tile(plan: FitPlan, tile: Tile, final: np.ndarray, start: np.ndarray)
         variance=model.quadratic_forms(model.information(weight), to_coefficients),
         separated=observations.lacks_counts(m, SEPARATED_BELOW),
         iterations=found.iterations,
-        converged=settled(xp, found, m),
+        converged=found.converged,
     ) | _contrasts(plan, observations, model.log_mean(found.b), weight, theta)
     result[FOLLOWED] &= plan.backend.to_numpy(observations.follow(model, found))
     return result
@@ -332,10 +338,9 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
     for reduced in plan.reduced:
         model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift).of(observations)
         found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
-        m = model.mean(found.b)
-        deviance = observations.deviance(m, theta, xp.arange(n_genes))
+        deviance = observations.deviance(model.mean(found.b), theta, xp.arange(n_genes))
         deviances.append(model.penalised(deviance, found.b))
-        all_converged = all_converged & settled(xp, found, m)
+        all_converged = all_converged & found.converged
         followed = followed & observations.follow(model, found)
     if plan.directions is None or not deviances:
         return _empty_test(plan, n_genes) | _host(
