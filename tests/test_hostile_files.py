@@ -9,6 +9,7 @@ import inspect
 import os
 import traceback
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,7 @@ def check_answer(found):
             assert ((values >= 0) & (values <= 1)).all(), name
 
 
-def call(case, folder):
+def call(case, folder, figures):
     """One call: refused in words, or answered; nothing is written but the store that was asked for."""
     name, hostile = case
     verb = VERBS[name]
@@ -172,9 +173,11 @@ def call(case, folder):
             warnings.simplefilter("ignore", xd.XdelnxWarning)
             found = verb(**given)
             check_answer(found.compute() if hasattr(found, "compute") else found)
+            figures["answered"] += 1
     except Exception as error:
         if isinstance(error, AssertionError):
             raise
+        figures["refused"] += 1
         if not (isinstance(error, TypeError) and "required" in str(error)):  # an argument that has no default
             check_refusal(error)
     finally:
@@ -349,7 +352,15 @@ def test_hostile_arguments(form, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     n = 150 if form == "short" else 3000
     decorate = settings(max_examples=n, suppress_health_check=list(HealthCheck), print_blob=True)
-    seed(3)(decorate(given(CALLS)(lambda case: call(case, tmp_path))))()
+    figures, seen = Counter(), set()
+
+    def examine(case):
+        seen.add(repr(case))
+        call(case, tmp_path, figures)
+
+    seed(3)(decorate(given(CALLS)(examine)))()
+    print(f"\n{len(seen)} different hostile calls of {len(VERBS)} functions: {dict(figures)}")
+    assert len(seen) > 0.8 * n
 
 
 @pytest.mark.stress

@@ -61,7 +61,7 @@ def test_thinning_makes_the_effect_that_is_asked_for(tmp_path):
 
 def test_measures_of_a_known_outcome():
     lfc = np.array([0.0, 0.0, 1.0, -2.0])
-    drawn = Drawn(np.ones((2, 4), dtype=np.int32), None, "~ x", lfc, np.ones(2))  # type: ignore[arg-type]
+    drawn = Drawn(np.ones((2, 4), dtype=np.int32), None, "~ x", lfc, np.ones(2), np.ones(4))  # type: ignore[arg-type]
     outcome = Outcome(
         pval=np.array([0.5, 1e-9, 1e-9, np.nan]),
         seconds=1.0,
@@ -71,13 +71,16 @@ def test_measures_of_a_known_outcome():
         shrunken=np.array([0.0, 0.5, 1.0, np.nan]),
         s_value=np.array([0.5, 0.01, 0.01, np.nan]),
     )
-    found = measures.measured("xdelnx", drawn, outcome)
+    other = Outcome(pval=np.array([1e-9, 0.5, 1e-8, 0.1]), seconds=1.0)
+    found = measures.measured("xdelnx", drawn, outcome, other)
     expected = {"null below 0.05": 0.5, "fdr": 0.5, "power": 0.5, "hits": 2.0, "tested": 0.75}
     expected |= {
         "error": np.sqrt(1 / 3),
         "error shrunken": np.sqrt(0.25 / 3),
         "coverage": 2 / 3,
         "false signs": 0.5,
+        "shared hits": 1 / 3,
+        "rank correlation": -np.sqrt(3.0) / 2.0,  # of ranks 3, 1.5, 1.5 and 1, 3, 2
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
-POISSON_THETA = 1e-6
 COX_REID_FACTOR = 0.99
 
 
@@ -32,10 +31,11 @@ def deviance(y: np.ndarray, mu: np.ndarray, theta: np.ndarray) -> np.ndarray:
     """Deviance (gene,): twice the log likelihood's distance to the saturated model."""
     positive = y > 0
     ratio = np.log(np.where(positive, y, 1.0) / np.where(positive, np.maximum(mu, 1e-300), 1.0))
-    at = np.maximum(theta, POISSON_THETA)
-    size = 1.0 / at
-    pooled = (y + size) * (np.log1p(at * y) - np.log1p(at * mu))
-    return 2.0 * np.sum(y * ratio - np.where(theta < POISSON_THETA, y - mu, pooled), axis=0)
+    at = np.maximum(theta, np.finfo(float).tiny)
+    # the two logarithms of the pooled term in one, which loses no digits where the overdispersion is small
+    ratios = np.log1p(at * np.abs(y - mu) / (1.0 + at * np.minimum(y, mu)))
+    pooled = y * (np.log1p(at * y) - np.log1p(at * mu)) + np.sign(y - mu) * ratios / at
+    return 2.0 * np.sum(y * ratio - np.where(theta > 0.0, pooled, y - mu), axis=0)
 
 
 def log_likelihood(y: np.ndarray, mu: np.ndarray, theta: np.ndarray) -> np.ndarray:

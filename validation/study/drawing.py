@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ class Drawn:
         (gene,) true log2 fold change of that coefficient.
     factors
         (sample,) true size factors.
+    dispersion
+        (gene,) true overdispersions; NaN where the counts are real.
     """
 
     counts: np.ndarray
@@ -43,6 +45,7 @@ class Drawn:
     formula: str
     lfc: np.ndarray
     factors: np.ndarray
+    dispersion: np.ndarray
 
     @property
     def changed(self) -> np.ndarray:
@@ -64,14 +67,17 @@ def draw(cell: Cell, seed: int, real: Path | None = None) -> Drawn:
     factors = rng.lognormal(0.0, 0.3, len(samples))
     log2 = np.outer(tested, lfc) + nuisance
     expected = factors[:, None] * mean * np.exp2(log2)
-    counts = _with_outliers(cell, _counts(cell, expected, mean, rng), rng)
-    return _kept(Drawn(counts, samples, formula, lfc, factors))
+    dispersion = _dispersions(cell, mean, rng)
+    counts = _with_outliers(cell, _counts(cell, expected, dispersion, rng), rng)
+    return _kept(Drawn(counts, samples, formula, lfc, factors, dispersion))
 
 
 def _kept(drawn: Drawn) -> Drawn:
     """Only genes with a count: some peers refuse others."""
     some = drawn.counts.any(axis=0)
-    return Drawn(drawn.counts[:, some], drawn.samples, drawn.formula, drawn.lfc[some], drawn.factors)
+    return replace(
+        drawn, counts=drawn.counts[:, some], lfc=drawn.lfc[some], dispersion=drawn.dispersion[some]
+    )
 
 
 def _samples(cell: Cell, rng: np.random.Generator) -> tuple[pd.DataFrame, str, np.ndarray, np.ndarray]:
@@ -126,14 +132,17 @@ def _effects(cell: Cell, rng: np.random.Generator) -> np.ndarray:
     return np.where(u < 0.1, size, 0.0)
 
 
-def _counts(cell: Cell, expected: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Counts (sample, gene) around what is expected."""
+def _dispersions(cell: Cell, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Overdispersions (gene,), around a trend."""
     trend = 0.1 if cell.dispersion == "flat" else 0.05 + 2.0 / mean
     dispersion = trend * rng.lognormal(0.0, 0.5, mean.size)
-    if cell.dispersion == "heavy":
-        dispersion = np.where(
-            rng.random(mean.size) < 0.1, dispersion * rng.uniform(5.0, 20.0, mean.size), dispersion
-        )
+    if cell.dispersion != "heavy":
+        return dispersion
+    return np.where(rng.random(mean.size) < 0.1, dispersion * rng.uniform(5.0, 20.0, mean.size), dispersion)
+
+
+def _counts(cell: Cell, expected: np.ndarray, dispersion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Counts (sample, gene) around what is expected."""
     if cell.model == "lognormal":
         spread = np.sqrt(np.log1p(dispersion))  # the same variance
         rate = expected * np.exp(rng.normal(0.0, spread, expected.shape) - 0.5 * spread**2)
@@ -179,6 +188,6 @@ def _thinned(cell: Cell, rng: np.random.Generator, real: Path | None) -> Drawn:
     keep = np.exp2(-np.maximum(np.where(second[:, None], -lfc, lfc), 0.0))
     thinned = rng.binomial(counts, keep).astype(np.int32)
     totals = counts.sum(axis=1)
-    return _kept(
-        Drawn(thinned, _named(samples), "~ pair + condition", lfc, totals / np.exp(np.log(totals).mean()))
-    )
+    factors = totals / np.exp(np.log(totals).mean())
+    unknown = np.full(lfc.size, np.nan)
+    return _kept(Drawn(thinned, _named(samples), "~ pair + condition", lfc, factors, unknown))

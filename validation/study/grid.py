@@ -86,7 +86,7 @@ def _varied(base: Cell) -> list[Cell]:
 
 
 def _cells(n: int) -> list[Cell]:
-    base = Cell(f"{n:,} cells", n, kind="cells", depth="middle")
+    base = Cell(f"{n:,} cells", n, kind="cells")
     return [
         base,
         replace(base, name=f"{base.name} no signal", signal="none"),

@@ -55,12 +55,21 @@ def effect_measures(outcome: Outcome, lfc: np.ndarray) -> dict[str, float]:
     return found
 
 
-def measured(method: str, drawn: Drawn, outcome: Outcome) -> dict[str, float]:
+def agreement_measures(pval: np.ndarray, default: np.ndarray) -> dict[str, float]:
+    """Likeness to what the default found: correlation of the p-values' ranks, and the share of hits that both have."""
+    known = np.isfinite(pval) & np.isfinite(default)
+    hits, others = adjusted(pval) < LEVEL, adjusted(default) < LEVEL
+    found = {"rank correlation": float(stats.spearmanr(pval[known], default[known]).statistic)}
+    either = (hits | others).sum()
+    return found | ({"shared hits": float((hits & others).sum() / either)} if either else {})
+
+
+def measured(method: str, drawn: Drawn, outcome: Outcome, default: Outcome) -> dict[str, float]:
     """All measures; a test against a threshold has for its null the genes that change by just that."""
     null, changed = ~drawn.changed, drawn.changed
     if method.endswith("treat"):
         null, changed = np.abs(drawn.lfc) == THRESHOLD, np.abs(drawn.lfc) > THRESHOLD
     found = null_measures(outcome.pval, null) | discovery_measures(outcome.pval, changed)
     if not method.endswith("treat"):
-        found |= effect_measures(outcome, drawn.lfc)
+        found |= effect_measures(outcome, drawn.lfc) | agreement_measures(outcome.pval, default.pval)
     return found | {"seconds": outcome.seconds, "tested": float(np.isfinite(outcome.pval).mean())}

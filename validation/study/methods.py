@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,6 @@ class Outcome:
     high: np.ndarray | None = None
     shrunken: np.ndarray | None = None
     s_value: np.ndarray | None = None
-    extra: dict[str, float] = field(default_factory=dict)
 
 
 def as_dataset(drawn: Drawn) -> xr.Dataset:
@@ -123,6 +122,10 @@ class Method:
 METHODS = {
     "xdelnx": Method(fitted),
     "xdelnx true factors": Method(lambda drawn: fitted(drawn, size_factors="true_factor")),
+    "xdelnx true factors and dispersions": Method(
+        lambda drawn: fitted(drawn, size_factors="true_factor", overdispersion=drawn.dispersion),
+        lambda cell: cell.model == "nb" and not cell.outliers,
+    ),
     "xdelnx invariant": Method(lambda drawn: fitted(drawn, size_factors="invariant")),
     "xdelnx tmm": Method(lambda drawn: fitted(drawn, size_factors="tmm"), lambda cell: cell.kind == "bulk"),
     "xdelnx edger": Method(lambda drawn: fitted(drawn, method="edger"), lambda cell: cell.kind == "bulk"),

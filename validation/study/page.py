@@ -19,11 +19,15 @@ MEASURES = {
     "fdr": "False discovery rate at a nominal 5 %",
     "power": "Power at a false discovery rate of 5 %: the fraction of the changed genes that are found",
     "null below 0.05": "Fraction of the p-values of unchanged genes below 0.05",
+    "null below 0.01": "Fraction of the p-values of unchanged genes below 0.01",
     "null below 0.001": "Fraction of the p-values of unchanged genes below 0.001, in thousandths",
+    "null distance": "Largest distance between the distribution of unchanged genes' p-values and the uniform one",
     "coverage": "Coverage of 95 % intervals",
     "error": "Root mean square error of log2 fold changes",
     "error shrunken": "Root mean square error of shrunken log2 fold changes",
     "false signs": "Fraction of wrong signs among genes with an s-value below 0.05",
+    "rank correlation": "Agreement with the default: correlation of the p-values' ranks",
+    "shared hits": "Agreement with the default: genes found by both, of those found by either",
     "seconds": "Seconds a data set (shared machine)",
 }
 SCALE = {"null below 0.001": 1000.0}

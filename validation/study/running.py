@@ -57,23 +57,23 @@ def tasks(
 def rows(task: Task) -> list[Row]:
     """Measures of every data set and method of a task."""
     sets = [draw(task.cell, seed, task.real) for seed in task.seeds]
-    found = []
-    if task.peer == OURS:
-        with dask.config.set(scheduler="synchronous"):
-            for seed, drawn in zip(task.seeds, sets, strict=True):
-                for name, method in METHODS.items():
-                    if method.where(task.cell):
-                        found.append(_row(task.cell, seed, name, measured(name, drawn, method.run(drawn))))
-        return found
-    outcomes = peers.outcomes(task.peer, sets, task.environments)
-    for seed, drawn, outcome in zip(task.seeds, sets, outcomes, strict=True):
-        numbers = {} if outcome is None else measured(task.peer, drawn, outcome)
-        found.append(_row(task.cell, seed, task.peer, numbers))
-    return found
-
-
-def _row(cell: Cell, seed: int, method: str, numbers: dict[str, float]) -> Row:
-    return {"cell": cell.name, "seed": seed, "method": method, **numbers}
+    with dask.config.set(scheduler="synchronous"):
+        defaults = [METHODS[OURS].run(drawn) for drawn in sets]
+        if task.peer == OURS:
+            others = {
+                name: method for name, method in METHODS.items() if method.where(task.cell) and name != OURS
+            }
+            outcomes = {OURS: defaults} | {
+                name: [method.run(drawn) for drawn in sets] for name, method in others.items()
+            }
+        else:
+            outcomes = {task.peer: list(peers.outcomes(task.peer, sets, task.environments))}
+    return [
+        {"cell": task.cell.name, "seed": seed, "method": name}
+        | ({} if outcome is None else measured(name, drawn, outcome, default))
+        for name, found in outcomes.items()
+        for seed, drawn, outcome, default in zip(task.seeds, sets, found, defaults, strict=True)
+    ]
 
 
 def read(path: Path) -> list[Row]:

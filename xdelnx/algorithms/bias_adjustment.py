@@ -19,7 +19,6 @@ from scipy.special import digamma, logit, polygamma
 
 from xdelnx.kernels.dense import SMALLEST_MEAN
 from xdelnx.kernels.moments import deviance_moments, shared_total_means, unit_deviances
-from xdelnx.scalars.negative_binomial import POISSON_THETA
 
 STEP = 0.05  # of log mean between points of the table: a straight line between them is good to 1e-4
 LARGEST_MEAN = (
@@ -75,7 +74,6 @@ class DevianceMoments:
 @lru_cache(maxsize=8)
 def moments_at(theta: float) -> DevianceMoments:
     """Make the tables of an overdispersion: a tenth of a second."""
-    theta = 0.0 if theta < POISSON_THETA else theta
     x = np.arange(np.log(SMALLEST_MEAN), np.log(LARGEST_MEAN / (1.0 + theta)) + STEP, STEP)
     k1, k2 = deviance_moments(np.exp(x), theta).T
     totals = np.unique(np.geomspace(FEW_TOTALS, LARGEST_TOTAL, 40).round())

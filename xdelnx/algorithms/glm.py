@@ -7,6 +7,7 @@ more than half its size (an overshoot); no logarithm is needed until the devianc
 
 from __future__ import annotations
 
+import math
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from xdelnx.algorithms.basis import Basis
 from xdelnx.algorithms.observations import Observations
 from xdelnx.kernels.backend import Backend
+from xdelnx.kernels.linear import LARGEST_LOG_MEAN
 
 Array = Any
 
@@ -256,6 +258,15 @@ def fit_coefficients(
     else:
         done.append(_record(xp, state.rows, state.b, max_iterations, converged=False))
     return _gather(xp, done)
+
+
+def settled(xp: Any, found: Coefficients, m: Array) -> Array:
+    """Whether coefficients are at an optimum, given their means (gene, kind): (gene,).
+
+    Where a mean ran to its upper bound the likelihood's slope is known, but its curvature is below a
+    double's precision, so that no step in that direction is seen: converged, but nowhere.
+    """
+    return found.converged & xp.all(m < 0.5 * math.exp(LARGEST_LOG_MEAN), axis=1)
 
 
 def _advance(model: Model, observations: Observations, state: _State) -> _State:

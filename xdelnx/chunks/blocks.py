@@ -14,7 +14,7 @@ import dask.array as da
 import dask.local
 import dask.threaded
 import numpy as np
-from dask._task_spec import Task, TaskRef, convert_legacy_graph
+from dask._task_spec import DataNode, Task, TaskRef, convert_legacy_graph
 from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
@@ -138,14 +138,15 @@ def _renamed_blocks(array: da.Array, after: Any, bounds: Sequence[slice]) -> lis
     layer = guarded(layer, keys, bounds)
     waits: list[Any] = [after] if isinstance(after, Delayed) else []
     if waits:
-        layer = {key: _later(task, after.key) for key, task in layer.items()}
+        stores = {key for key, task in layer.items() if isinstance(task, DataNode)}
+        layer = {key: _later(task, after.key, stores) for key, task in layer.items()}
     renamed = HighLevelGraph.from_collections(name, layer, waits)
     return [Delayed(key, renamed, layer=name) for key in keys]
 
 
-def _later(task: Any, key: Any) -> Any:
-    """Make a task that depends on nothing depend on a key, whose value it drops."""
-    if task.dependencies or not isinstance(task, Task):
+def _later(task: Any, key: Any, stores: set[Any]) -> Any:
+    """Make a task that depends on nothing, or on the array of a store alone, depend on a key, whose value it drops."""
+    if not isinstance(task, Task) or task.dependencies - stores:
         return task
     return Task(task.key, _second, TaskRef(key), task)
 

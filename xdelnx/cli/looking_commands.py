@@ -6,10 +6,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from xdelnx.cli.command import Command
-from xdelnx.cli.counts_given import number, opened, size, sizes
 from xdelnx.cli.jobs import job, say
-from xdelnx.cli.option_groups import ADJUSTMENTS, add_counts, add_dimensions, add_size_factors, add_table
-from xdelnx.cli.output import check_outputs, finish, named, write_values
+from xdelnx.cli.option_groups import ADJUSTMENTS, add_counts, add_size_factors, add_table
+from xdelnx.cli.output import check_outputs, finish, named, size
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,6 +29,10 @@ def _add_of_fit(
     add.add_argument(
         "--genes", action="append", metavar="GENE", help="gene; may be given several times (default: all)"
     )
+    return add
+
+
+def _add_dispersion(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--dispersion",
         choices=("fit", "gene"),
@@ -37,23 +40,43 @@ def _add_of_fit(
         help="overdispersion of the final fit, which under shrinkage is the trend, or the gene's own estimate "
         "(default: %(default)s)",
     )
-    add_dimensions(add)
-    return add
 
 
 def _opened(args: argparse.Namespace) -> tuple[xr.Dataset, xr.Dataset]:
     """Counts and fit, after a look at where the output goes."""
     from xdelnx.storage.stores import open_result
+    from xdelnx.verbs.fitted import options_of
+    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
     fitted = open_result(args.fit)
-    return opened(args, fitted), fitted
+    return open_data(args.data, counts=options_of(fitted)["counts"]), fitted
 
 
 def _write(result: xr.Dataset, args: argparse.Namespace) -> None:
     from xdelnx.storage.stores import write_store
 
     write_store(result, args.out, overwrite=args.overwrite)
+
+
+def _add_covariance(commands: Any) -> argparse.ArgumentParser:
+    return _add_of_fit(
+        commands,
+        "covariance",
+        "covariances of the coefficients of each gene",
+        "Compute the covariances of the coefficients (natural log) of each gene, or of some, of a fit.",
+        "covariance.zarr --genes GLI3 --genes SHH",
+    )
+
+
+def _covariance(args: argparse.Namespace) -> None:
+    from xdelnx.verbs.inference import covariance
+
+    data, fitted = _opened(args)
+    with job(args.scheduler, "computing covariances"):
+        found = covariance(data, fitted, args.genes)
+        _write(found.to_dataset(name="covariance"), args)
+    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
 
 
 def _add_residuals(commands: Any) -> argparse.ArgumentParser:
@@ -64,6 +87,7 @@ def _add_residuals(commands: Any) -> argparse.ArgumentParser:
         "Compute the residual of each count, or the leverage of each sample, of all genes or of some.",
         "residuals.zarr --kind randomized_quantile --genes GLI3",
     )
+    _add_dispersion(add)
     add.add_argument("--kind", choices=RESIDUALS, default="deviance", help="kind (default: %(default)s)")
     add.add_argument(
         "--seed",
@@ -81,18 +105,20 @@ def _residuals(args: argparse.Namespace) -> None:
     data, fitted = _opened(args)
     with job(args.scheduler, f"computing {args.kind} residuals"):
         found = residuals(data, fitted, **named(args, "kind", "genes", "dispersion", "seed"), compute=False)
-        write_values(found, "residual", args)
-    say(f"wrote {args.out}: {number(found, 'gene'):,} genes")
+        _write(found.to_dataset(name="residual"), args)
+    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
 
 
 def _add_goodness(commands: Any) -> argparse.ArgumentParser:
-    return _add_of_fit(
+    add = _add_of_fit(
         commands,
         "goodness-of-fit",
         "deviance and Pearson statistic of each gene",
         "Compare each gene's deviance and Pearson statistic with its residual degrees of freedom.",
         "goodness.zarr",
     )
+    _add_dispersion(add)
+    return add
 
 
 def _goodness(args: argparse.Namespace) -> None:
@@ -102,7 +128,7 @@ def _goodness(args: argparse.Namespace) -> None:
     with job(args.scheduler, "computing the goodness of fit"):
         found = goodness_of_fit(data, fitted, **named(args, "genes", "dispersion"))
         _write(found, args)
-    say(f"wrote {args.out}: {number(found, 'gene'):,} genes")
+    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
 
 
 def _add_predict(commands: Any) -> argparse.ArgumentParser:
@@ -113,6 +139,7 @@ def _add_predict(commands: Any) -> argparse.ArgumentParser:
         "Compute the fitted means of all genes, or of some, with their standard errors.",
         "predicted.zarr --newdata samples.csv --genes GLI3",
     )
+    _add_dispersion(add)
     yes_no = argparse.BooleanOptionalAction
     add.add_argument(
         "--newdata",
@@ -149,7 +176,7 @@ def _predict(args: argparse.Namespace) -> None:
     with job(args.scheduler, "predicting"):
         found = predict(data, fitted, newdata, **named(args, *names))
         _write(found, args)
-    say(f"wrote {args.out}: {sizes(found)}")
+    say(f"wrote {args.out}: {found.sizes['sample']:,} samples x {found.sizes['gene']:,} genes")
 
 
 def _add_normalize(commands: Any) -> argparse.ArgumentParser:
@@ -186,20 +213,19 @@ def _add_normalize(commands: Any) -> argparse.ArgumentParser:
         help="of all genes, for acosh (default: %(default)s)",
     )
     add_counts(add)
-    add_dimensions(add)
     return add
 
 
 def _normalize(args: argparse.Namespace) -> None:
+    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.normalizing import normalize
 
     check_outputs(args)
-    data = opened(args)
-    factors = None if args.size_factors == "none" else args.size_factors
+    data = open_data(args.data, counts=args.counts)
     with job(args.scheduler, f"normalising {size(data[args.counts])}"):
-        names = ("method", "prior_count", "overdispersion", "counts")
-        values = normalize(data, size_factors=factors, **named(args, *names))
-        write_values(values, args.method, args)
+        names = ("method", "size_factors", "prior_count", "overdispersion", "counts")
+        values = normalize(data, **named(args, *names))
+        _write(values.to_dataset(name=args.method), args)
     say(f"wrote {args.out}: variable {args.method!r}")
 
 
@@ -249,6 +275,7 @@ def _adjust(args: argparse.Namespace) -> None:
 
 
 COMMANDS = (
+    Command("covariance", _add_covariance, _covariance),
     Command("residuals", _add_residuals, _residuals),
     Command("goodness-of-fit", _add_goodness, _goodness),
     Command("predict", _add_predict, _predict),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from xdelnx.cli.option_types import Amounts, as_amount, as_named_amount, as_overdispersion
+from xdelnx.cli.option_types import Amounts, as_amount, as_named_amount, as_overdispersion, as_size_factors
 
 ADJUSTMENTS = ("bh", "by", "holm", "storey")
 
@@ -29,17 +29,6 @@ def add_counts(add: argparse.ArgumentParser) -> None:
         help="variable of COUNTS with the counts; of an AnnData the layer, or X, which it is by default where no layer "
         "is called counts (default: %(default)s)",
     )
-
-
-def add_dimensions(add: argparse.ArgumentParser, where: str = "COUNTS", *, kept: bool = True) -> None:
-    """Names of the dimensions of the counts, and whether the result has them, too."""
-    also = "; the result has that name, too" if kept else ""
-    for dim in ("sample", "gene"):
-        add.add_argument(
-            f"--{dim}",
-            metavar="NAME",
-            help=f"name of the dimension of {where} along the {dim}s{also} (default: {dim})",
-        )
 
 
 def add_model(add: argparse.ArgumentParser) -> None:
@@ -126,6 +115,7 @@ def add_size_factors(add: argparse.ArgumentParser) -> None:
     """How samples are made comparable."""
     add.add_argument(
         "--size-factors",
+        type=as_size_factors,
         default="normed_sum",
         metavar="HOW",
         help="how samples of different depth are made comparable: normed_sum (by library size), "

@@ -40,6 +40,11 @@ def as_overdispersion(text: str) -> bool | str | float:
         raise argparse.ArgumentTypeError(msg) from None
 
 
+def as_size_factors(text: str) -> str | None:
+    """Return the name of a method or a column, or None for none."""
+    return None if text == "none" else text
+
+
 def as_amount(text: str) -> float | tuple[str, float]:
     """Return a number, or a name and its number around the last equals sign."""
     name, sign, number = text.rpartition("=")

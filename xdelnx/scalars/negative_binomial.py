@@ -15,8 +15,6 @@ from numba.extending import register_jitable
 
 from xdelnx.scalars.logarithms import artanh_tail, log1p_over
 
-# Below this overdispersion the deviance is the Poisson deviance to rounding.
-POISSON_THETA = 1e-6
 # Sums over j < y are direct up to here and Euler-Maclaurin beyond (relative error 1e-12).
 DIRECT_TERMS = 12
 
@@ -44,40 +42,30 @@ def unit_deviance(y: float, mu: float, theta: float) -> float:
     Its logarithms are those of y (1 + theta mu) / (mu (1 + theta y)) and of (1 + theta y) / (1 + theta mu), both
     exact near y = mu. At y = 0 the first is finite here (about -709), so that y times it is 0.
     """
-    at = _deviance_theta(theta)
     gap = y - mu
-    ratio = log1p_over(gap / (mu * (1.0 + at * y)), 1.0)
-    pooled = log1p_over(abs(gap) / (1.0 + at * min(y, mu)), at)
+    ratio = log1p_over(gap / (mu * (1.0 + theta * y)), 1.0)
+    pooled = log1p_over(abs(gap) / (1.0 + theta * min(y, mu)), theta)
     return max(2.0 * (y * ratio - (pooled if gap > 0.0 else -pooled)), 0.0)
 
 
 @register_jitable(forceinline=True)
 def deviance_difference(y: float, mu: float, theta: float) -> float:
     """``unit_deviance(y, mu, theta) - unit_deviance(0, mu, theta)``."""
-    at = _deviance_theta(theta)
-    return 2.0 * (y * log1p_over((y - mu) / (mu * (1.0 + at * y)), 1.0) - log1p_over(y, at))
+    return 2.0 * (y * log1p_over((y - mu) / (mu * (1.0 + theta * y)), 1.0) - log1p_over(y, theta))
 
 
 @register_jitable(forceinline=True)
 def deviance_of_mean(y: float, mu: float, log_mu: float, theta: float) -> float:
     """Terms of `unit_deviance` that hold the mean; linear in y. With `deviance_of_count` they are all of it."""
-    at = _deviance_theta(theta)
-    pooled = log1p_over(mu, at)
-    return 2.0 * (y * (at * pooled - log_mu) + pooled)
+    pooled = log1p_over(mu, theta)
+    return 2.0 * (y * (theta * pooled - log_mu) + pooled)
 
 
 @register_jitable(forceinline=True)
 def deviance_of_count(y: float, theta: float) -> float:
     """Terms of `unit_deviance` of a count above 0 that hold no mean."""
-    at = _deviance_theta(theta)
-    pooled = log1p_over(y, at)
-    return 2.0 * (y * (math.log(y) - at * pooled) - pooled)
-
-
-@register_jitable(forceinline=True)
-def _deviance_theta(theta: float) -> float:
-    """Return the overdispersion a deviance is taken at: 0, which is Poisson, below `POISSON_THETA`."""
-    return theta if theta >= POISSON_THETA else 0.0
+    pooled = log1p_over(y, theta)
+    return 2.0 * (y * (math.log(y) - theta * pooled) - pooled)
 
 
 @register_jitable(forceinline=True)

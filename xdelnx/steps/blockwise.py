@@ -17,13 +17,7 @@ from xdelnx.algorithms.basis import Basis, Layout, basis_of, complement
 from xdelnx.algorithms.centring import Directions, direction_variance
 from xdelnx.algorithms.covariate import CovariateNodes
 from xdelnx.algorithms.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
-from xdelnx.algorithms.glm import (
-    Model,
-    Penalty,
-    fit_coefficients,
-    start_from_data,
-    start_from_fit,
-)
+from xdelnx.algorithms.glm import Model, Penalty, fit_coefficients, settled, start_from_data, start_from_fit
 from xdelnx.algorithms.observations import Observations
 from xdelnx.algorithms.outcomes import status_of_fit
 from xdelnx.algorithms.penalties import Ridge, make_penalty
@@ -217,7 +211,7 @@ def _fit_tile(plan: FitPlan, tile: Tile, theta: np.ndarray | None, *, estimate: 
         mean=mean,
         theta=first,
         iterations=found.iterations,
-        coefficients_converged=found.converged,
+        coefficients_converged=settled(xp, found, m),
         **{FOLLOWED: observations.follow(model, found)},
         dispersion_converged=converged,
         **(
@@ -321,7 +315,7 @@ def _refit_tile(plan: FitPlan, tile: Tile, final: np.ndarray, start: np.ndarray)
         variance=model.quadratic_forms(model.information(weight), to_coefficients),
         separated=observations.lacks_counts(m, SEPARATED_BELOW),
         iterations=found.iterations,
-        converged=found.converged,
+        converged=settled(xp, found, m),
     ) | _contrasts(plan, observations, model.log_mean(found.b), weight, theta)
     result[FOLLOWED] &= plan.backend.to_numpy(observations.follow(model, found))
     return result
@@ -338,9 +332,10 @@ def _contrasts(plan: FitPlan, observations: Observations, log_mean: Any, weight:
     for reduced in plan.reduced:
         model = Model(plan.backend, reduced.basis, reduced.penalty, reduced.shift).of(observations)
         found = fit_coefficients(model, observations, theta, start_from_fit(model, log_mean, weight))
-        deviance = observations.deviance(model.mean(found.b), theta, xp.arange(n_genes))
+        m = model.mean(found.b)
+        deviance = observations.deviance(m, theta, xp.arange(n_genes))
         deviances.append(model.penalised(deviance, found.b))
-        all_converged = all_converged & found.converged
+        all_converged = all_converged & settled(xp, found, m)
         followed = followed & observations.follow(model, found)
     if plan.directions is None or not deviances:
         return _empty_test(plan, n_genes) | _host(

@@ -17,12 +17,14 @@ from xdelnx.algorithms.glm import Model
 from xdelnx.algorithms.influence import leverage, means
 from xdelnx.algorithms.tiles import Block, dense_tiles
 from xdelnx.kernels.moments import unit_deviances
-from xdelnx.scalars.negative_binomial import POISSON_THETA
 from xdelnx.steps.blockwise import Arrays, FitPlan
 
 KINDS = ("deviance", "pearson", "randomized_quantile", "working", "response", "leverage")
 WEIGHTED = ("deviance", "pearson")  # times the root of an observation's weight
 SMALLEST = 1e-300  # of a tail, so that no quantile is infinite, and of a mean
+# Relative excess of the variance over Poisson's below which a tail, to 40 standard deviations, is Poisson's to 1e-6;
+# there SciPy's incomplete beta function loses as many digits as the overdispersion has zeros.
+POISSON_EXCESS = 1e-9
 
 
 def residual_step(
@@ -111,11 +113,12 @@ def _quantile(y: np.ndarray, mu: np.ndarray, theta: np.ndarray, uniform: np.ndar
 
 
 def _tails(y: np.ndarray, mu: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of a count up to ``y``, and of one beyond; Poisson below `POISSON_THETA`, as the deviance is."""
+    """Probability of a count up to ``y``, and of one beyond; Poisson where `POISSON_EXCESS` cannot tell."""
     at = np.maximum(y, 0.0) + 1.0
-    z = np.maximum(theta, POISSON_THETA) * mu
-    r, p, q = 1.0 / np.maximum(theta, POISSON_THETA), 1.0 / (1.0 + z), z / (1.0 + z)
-    poisson = theta < POISSON_THETA
+    poisson = theta * np.maximum(at, mu) < POISSON_EXCESS
+    theta = np.where(poisson, 1.0, theta)
+    z = theta * mu
+    r, p, q = 1.0 / theta, 1.0 / (1.0 + z), z / (1.0 + z)
     low = np.where(poisson, gammaincc(at, mu), betainc(r, at, p))
     high = np.where(poisson, gammainc(at, mu), betainc(at, r, q))
     return np.where(y < 0.0, 0.0, low), np.where(y < 0.0, 1.0, high)

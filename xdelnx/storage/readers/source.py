@@ -14,7 +14,6 @@ from xdelnx.storage.labels import labelled
 from xdelnx.storage.pieces import Matrix
 
 COUNTS = "counts"
-OF_XARRAY = dict.fromkeys((SAMPLE, GENE), "is for a Zarr store of xarray, whose dimensions have names")
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,6 @@ class Choice:
         Whether the counts are those of `.raw`.
     samples, genes
         Tables of metadata.
-    sample, gene
-        Names of the dimensions.
     """
 
     layer: str | None = None
@@ -56,8 +53,6 @@ class Choice:
     raw: bool = False
     samples: Any = None
     genes: Any = None
-    sample: str | None = None
-    gene: str | None = None
 
     def refuse(self, reasons: dict[str, str]) -> None:
         """Raise ValueError if something was asked for that this kind of input does not have."""
