@@ -15,7 +15,7 @@ import dask
 
 from benchmarks.gpu import dry_run
 from benchmarks.results_file import write_table
-from benchmarks.simulated_graph import PASSES, READS, Run, waiting_counts, waiting_steps
+from benchmarks.simulated_graph import PASSES, READS, Run, recorded, waiting_counts, waiting_steps
 
 CASES = [  # blocks, seconds to read one and to compute on it, threads
     (16, 0.2, 0.02, 4),
@@ -43,8 +43,8 @@ def elapsed(run: Run) -> float:
     from xdelnx.chunks.devices import ENTRY_SHARE
     from xdelnx.kernels import devices
 
-    data = waiting_counts(run)
-    with dry_run(), waiting_steps(run), dask.config.set(scheduler="threads", num_workers=run.workers):
+    data, steps = waiting_counts(run), recorded()
+    with dry_run(), waiting_steps(run, steps), dask.config.set(scheduler="threads", num_workers=run.workers):
         devices.free_memory = lambda: run.cells * run.width * ENTRY_SHARE  # for blocks of that width
         start = time.perf_counter()
         xd.fit(data, "~ condition", device="gpu")

@@ -2,8 +2,8 @@
 
 Run with ``python -m benchmarks.scale_model``. The model is bytes and operations over rates. Rates of this machine are
 measured in the same run; those of a card are assumptions from its data sheet, marked "not measured". The simulation
-runs the graph of a fit (`benchmarks.simulated_graph`), with steps that only wait, on many workers in one process. It
-measures the processor time of scheduler and workers, stragglers, and the loss of workers.
+runs the graph of a fit (`benchmarks.simulated_graph`), with steps that only wait, on many workers in a process of their
+own. It measures the scheduler's processor time, bytes on the way, stragglers, and the loss of workers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.results_file import write_table
 from benchmarks.simulated_graph import PASSES, READS, Found, Run, simulate
+from xdelnx.chunks.tasks import JOINED_AT_ONCE
 
 GENES = 30_000
 # Evaluations a fit of cells makes of every non-zero count (benchmarks/README.md: coefficients three times,
@@ -26,8 +27,9 @@ GENES = 30_000
 EVALUATIONS = {"score and information": 7.6, "dispersion": 6.3, "deviance": 2.0}
 # float64 operations of an evaluation, counted from the formulas, a division as 8.
 OPERATIONS = {"score and information": 40, "dispersion": 45, "deviance": 90}
+REPEATS = 5  # of each measurement, of which the median counts
 NONZERO_BYTES = 16  # read by an evaluation: count and scale
-TASKS = 8  # of a block: in each pass a read and a call; for the second fit what the first gave; joining
+TASKS = 7  # of a block: in each pass a read and a call; for the second fit what the first gave
 STORED = 2  # bytes of a count
 
 
@@ -59,6 +61,8 @@ class Host:
         Seconds of one core for all evaluations of a non-zero count, and for looking at an entry.
     task
         Seconds of the scheduler for a task.
+    moved
+        Bytes that workers send for a cell and a block.
     """
 
     decode: float
@@ -66,6 +70,7 @@ class Host:
     nonzero: float
     entry: float
     task: float
+    moved: float
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Job:
     cards: int = 1
     readers: int = 4  # threads a card
     disk: float = 5e9  # bytes a second, of all disks together
+    network: float = 2.5e9  # bytes a second from each worker, of which a card has one
     block: float = 2**29  # counts
 
 
@@ -91,6 +97,7 @@ class Cost:
     transfer: float
     computing: float
     scheduling: float
+    network: float
     whole: float
     card_bytes: float
     host_bytes: float
@@ -99,7 +106,7 @@ class Cost:
     def bound(self) -> str:
         """What takes longest."""
         parts = {"decoding": self.reading, "disks": self.disks, "card": self.transfer + self.computing,
-                 "scheduler": self.scheduling}  # fmt: skip
+                 "scheduler": self.scheduling, "network": self.network}  # fmt: skip
         return max(parts, key=lambda name: parts[name])
 
 
@@ -120,15 +127,16 @@ def model(job: Job, host: Host, card: Card) -> Cost:
     computing = (non_zero * seconds * share + taking_out) / job.cards
     computing += blocks / job.cards * sum(EVALUATIONS.values()) * card.evaluation * 3
     scheduling = tasks(blocks) * host.task
-    whole = max(reading, disks, transfer + computing, scheduling) + (reading / max(blocks, 1.0))
+    network = host.moved * job.cells * blocks / (job.network * job.cards)
+    whole = max(reading, disks, transfer + computing, scheduling, network) + (reading / max(blocks, 1.0))
     held = job.block * (STORED + 8 * job.density * 3) + job.cells * 8 * 3
-    return Cost(reading, disks, transfer, computing, scheduling, whole,
+    return Cost(reading, disks, transfer, computing, scheduling, network, whole,
                 held + card.memory / 4, job.block * STORED * job.readers * 2)  # fmt: skip
 
 
 def tasks(blocks: float) -> float:
-    """Tasks of a fit: for each block and pass a read and a call, the first look in one, and a few between."""
-    return TASKS * blocks + 10
+    """Tasks of a fit: those of each block, and those that join what eight looks at the counts told, and these."""
+    return (TASKS + 1.0 / (JOINED_AT_ONCE - 1)) * blocks + 6
 
 
 # ---- constants ------------------------------------------------------------------------------------------
@@ -161,10 +169,10 @@ def measured(size: float) -> Host:
         + EVALUATIONS["deviance"] * rates["deviance_differences"]
     )
     entry = rates["look_at_whole_numbers (an entry)"]
-    return Host(decode, stored / counts.size, nonzero, entry, task=np.nan)
+    return Host(decode, stored / counts.size, nonzero, entry, task=np.nan, moved=np.nan)
 
 
-def _seconds(call: Any, repeats: int = 3) -> float:
+def _seconds(call: Any, repeats: int = REPEATS) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -191,20 +199,26 @@ JOBS = {
 }
 
 
-def run_rows(runs: list[Run]) -> tuple[list[list[str]], Found]:
-    """Row of each simulated run, and what was found of the last one without losses and stragglers."""
-    rows, steady = [], None
+HEAD = ["cells x genes", "blocks", "workers", "stragglers (10 x)", "lost", "tasks", "seconds", "before the first",
+        "ideal", "scheduler s", "ms a task", "workers' s", "GB to scheduler", "GB to workers", "GB from workers",
+        "peak GB",
+        "genes with p"]  # fmt: skip
+
+
+def run_rows(runs: list[Run]) -> tuple[list[list[str]], list[Found]]:
+    """Row of each simulated run, and what was found of it."""
     simulate(Run(4, 2, 16, 64, read=0.0, compute=0.0))  # compiles
-    for run in runs:
-        found = simulate(run)
-        steady = found if steady is None or not (run.lost or run.stragglers) else steady
-        rows.append([
-            f"{run.cells:,} x {run.genes:,}", f"{run.blocks:,}", str(run.workers), f"{100 * run.stragglers:.0f} %",
-            str(run.lost), f"{found.tasks:,}", f"{found.seconds:.1f}", f"{found.before:.1f}", f"{found.ideal:.1f}",
-            f"{found.processor:.1f}", f"{1e3 * found.processor / found.tasks:.2f}", f"{found.genes:,}",
-        ])  # fmt: skip
-    assert steady is not None
-    return rows, steady
+    found = [simulate(run) for run in runs]
+    return [_row(run, of_run) for run, of_run in zip(runs, found, strict=True)], found
+
+
+def _row(run: Run, found: Found) -> list[str]:
+    asked = [f"{run.cells:,} x {run.genes:,}", f"{run.blocks:,}", str(run.workers), f"{100 * run.stragglers:.0f} %",
+             str(run.lost)]  # fmt: skip
+    seconds = [f"{s:.1f}" for s in (found.seconds, found.before, found.ideal, found.scheduler)]
+    sizes = [f"{n / 1e9:.2f}" for n in (found.graphs, found.sent, found.moved, found.peak)]
+    task = f"{1e3 * found.scheduler / found.tasks:.2f}"
+    return [*asked, f"{found.tasks:,}", *seconds, task, f"{found.workers:.1f}", *sizes, f"{found.genes:,}"]
 
 
 def model_rows(host: Host, card: Card) -> list[list[str]]:
@@ -212,7 +226,15 @@ def model_rows(host: Host, card: Card) -> list[list[str]]:
     rows = []
     for name, job in JOBS.items():
         cost = model(job, host, card)
-        seconds = (cost.reading, cost.disks, cost.transfer, cost.computing, cost.scheduling, cost.whole)
+        seconds = (
+            cost.reading,
+            cost.disks,
+            cost.transfer,
+            cost.computing,
+            cost.scheduling,
+            cost.network,
+            cost.whole,
+        )
         rows.append([name, *(f"{s:,.1f}" for s in seconds), cost.bound, f"{cost.card_bytes / 1e9:.0f}",
                      f"{cost.host_bytes / 1e9:.1f}"])  # fmt: skip
     return rows
@@ -224,17 +246,24 @@ def main() -> None:
     parser.add_argument("--size", type=float, default=1.0, help="of everything, to try this out")
     parser.add_argument("--out", default=None, help="folder; default benchmarks/results")
     args = parser.parse_args()
-    genes, blocks, cells = (max(int(n * args.size), 8) for n in (GENES, 566, 1e7))  # 2^29 counts a block
-    few, all_ = (Run(blocks, 32, n, genes) for n in (max(cells // 10_000, 8), cells))
-    runs = [few, replace(few, stragglers=0.02), replace(few, lost=2), replace(all_, workers=8), all_]
-    simulated, steady = run_rows(runs)
-    host, card = replace(measured(args.size), task=steady.processor / steady.tasks), Card()
+    genes, blocks, cells = (max(int(n * args.size), 8) for n in (GENES, 556, 1e7))  # 2^29 counts a block
+    few, every = Run(blocks, 32, max(cells // 10_000, 8), genes), Run(blocks, 8, cells, genes)
+    runs = [few, replace(few, stragglers=0.02), replace(few, lost=2), every, replace(every, workers=16)]
+    simulated, found = run_rows(runs)
+    task, moved = found[0].scheduler / found[0].tasks, found[-1].moved / (cells * blocks)
+    host, card = replace(measured(args.size), task=task, moved=moved), Card()
+    median = f"measured, median of {REPEATS}"
     constants = [
-        ["decoding, counts a second and core", f"{host.decode:.3g}", "measured"],
-        ["bytes a count in the store", f"{host.compressed:.3g}", "measured"],
-        ["this processor, ns a non-zero and fit, one core", f"{1e9 * host.nonzero:.3g}", "measured"],
-        ["looking at an entry, ns", f"{1e9 * host.entry:.3g}", "measured"],
-        ["scheduler, ms a task", f"{1e3 * host.task:.3g}", "measured, scheduler and workers in one process"],
+        ["decoding, counts a second and core", f"{host.decode:.3g}", median],
+        ["bytes a count in the store", f"{host.compressed:.3g}", "measured, one store"],
+        ["this processor, ns a non-zero and fit, one core", f"{1e9 * host.nonzero:.3g}", median],
+        ["looking at an entry, ns", f"{1e9 * host.entry:.3g}", median],
+        [
+            "scheduler, ms a task",
+            f"{1e3 * host.task:.3g}",
+            f"measured, mean of {found[0].tasks:,} tasks, one run",
+        ],
+        ["from workers, bytes a cell and block", f"{host.moved:.3g}", "measured, one run"],
         *([what, f"{value:.3g}", "not measured"] for what, value in vars(card).items() if what != "name"),
         *([f"evaluations: {what}", str(n), "counted"] for what, n in EVALUATIONS.items()),
         *([f"operations: {what}", str(n), "counted"] for what, n in OPERATIONS.items()),
@@ -245,11 +274,10 @@ def main() -> None:
         [
             ("Constants", ["constant", "value", "from"], constants),
             ("Model: seconds, and GB of a card and of its host (a card's own rates are not measured)",
-             ["job", "decoding", "disks", "transfer", "computing", "scheduler", "whole", "bound by", "card", "host"],
+             ["job", "decoding", "disks", "transfer", "computing", "scheduler", "network", "whole", "bound by", "card",
+              "host"],
              model_rows(host, card)),
-            ("Simulated runs of the graph",
-             ["cells x genes", "blocks", "workers", "stragglers (10 x)", "lost", "tasks", "seconds", "before the first",
-              "ideal", "processor s", "ms a task", "genes with p"], simulated),
+            ("Simulated runs of the graph, one each", HEAD, simulated),
         ],
         args.out,
     )  # fmt: skip

@@ -1,12 +1,15 @@
 """The real graph of a fit, with steps that wait in the place of those that read and compute.
 
 Everything between the steps is that of a fit: the design, the passes, what is sent to tasks, numbers by sample of
-all cells, the step across genes, and the tests.
+all cells, the step across genes, and the tests. The scheduler is in this process, with the client; the workers are in
+another (`benchmarks.simulated_workers`), to which it is connected as to other machines.
 """
 
 from __future__ import annotations
 
+import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +23,14 @@ import numpy as np
 
 READS = 3  # of every block: the look with the size factors, the first fit, the second
 PASSES = 2  # of these with computing
-# What a worker measures of itself and of its process, which here all workers share.
+# What scheduler and worker measure of themselves all the time, here in two processes for all of them.
 UNWATCHED = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "10s",
 }
+
+Steps = dict[str, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -63,41 +68,126 @@ class Run:
 
 @dataclass(frozen=True)
 class Found:
-    """Seconds, those before the first task, an ideal scheduler's; processor seconds, tasks, genes with a p-value."""
+    """What came of a run.
+
+    Parameters
+    ----------
+    seconds, before, ideal
+        In all; until the first task, above all for the design; of a scheduler that takes no time.
+    scheduler, workers
+        Processor seconds of the scheduler with the client's connection to it, and of the workers' process.
+    tasks, genes
+        Tasks that ran, and genes with a p-value.
+    graphs, sent, moved
+        Bytes from the client to the scheduler, from there to workers, and from workers to each other or back.
+    peak
+        Bytes of both processes together.
+    """
 
     seconds: float
     before: float
     ideal: float
-    processor: float
+    scheduler: float
+    workers: float
     tasks: int
     genes: int
+    graphs: int
+    sent: int
+    moved: int
+    peak: int
 
 
 def simulate(run: Run) -> Found:
-    """Fit on a cluster in this process."""
+    """Fit on a cluster whose workers only wait."""
     from distributed import Client, LocalCluster
 
     import xdelnx as xd
+    from benchmarks.simulated_workers import started
 
-    options = {"n_workers": run.workers, "threads_per_worker": 1, "processes": False, "memory_limit": 0}
-    data = waiting_counts(run)
+    data, steps = waiting_counts(run), recorded()
+    apart = {"n_workers": 0, "processes": False, "protocol": "tcp://", "dashboard_address": ":0"}
     with (
         dask.config.set(UNWATCHED),
-        waiting_steps(run),
-        LocalCluster(**options, dashboard_address=":0") as cluster,
+        waiting_steps(run, steps),
+        LocalCluster(**apart) as cluster,
         Client(cluster) as client,
+        started(cluster.scheduler_address, run, steps) as workers,
+        counted_writes() as written,
     ):
-        seen = _watched(cluster.scheduler)
-        loss = _losing(client, cluster, run)
-        start, processor = time.perf_counter(), time.process_time()
+        client.wait_for_workers(run.workers)
+        seen, loss = _watched(cluster.scheduler), _losing(workers, run)
+        begun = Clock.now()
         fit = xd.fit(data, "~ condition", device="cpu")
-        seconds, processor = time.perf_counter() - start, time.process_time() - processor
+        spent = Clock.now().since(begun)
         if loss is not None:
             loss.join()
+        graphs = written.pop(cluster.scheduler_address, 0)
+        after = workers.spent()
+    return Found(
+        seconds=spent.wall,
+        before=seen.began - begun.wall,
+        ideal=_ideal(run),
+        scheduler=spent.process - spent.thread,
+        workers=after.processor,
+        tasks=seen.ran,
+        genes=int(np.isfinite(fit["pval"].values).sum()),
+        graphs=graphs,
+        sent=sum(written.values()),
+        moved=after.written,
+        peak=peak_bytes() + after.peak,
+    )
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds by the clock, of this process' processors, and of this thread's, which is the client's own."""
+
+    wall: float
+    process: float
+    thread: float
+
+    @classmethod
+    def now(cls) -> Clock:
+        """Read all three."""
+        return cls(time.perf_counter(), time.process_time(), time.thread_time())
+
+    def since(self, begun: Clock) -> Clock:
+        """Give what has passed."""
+        return Clock(self.wall - begun.wall, self.process - begun.process, self.thread - begun.thread)
+
+
+def _ideal(run: Run) -> float:
+    """Seconds if workers never wait for the scheduler or for each other."""
     per_block = READS * run.read + PASSES * run.compute * (1.0 + 9.0 * run.stragglers)
-    ideal = run.blocks * per_block / run.workers
-    genes = int(np.isfinite(fit["pval"].values).sum())
-    return Found(seconds, seen.began - start, ideal, processor, seen.ran, genes)
+    return run.blocks * per_block / run.workers
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextmanager
+def counted_writes() -> Iterator[Counter[str]]:
+    """Count the bytes that this process writes to connections, by the address of the other end."""
+    from distributed.comm.tcp import TCP
+
+    written: Counter[str] = Counter()
+    original = TCP.write
+
+    async def write(self: Any, *arguments: Any, **options: Any) -> Any:
+        size = await original(self, *arguments, **options)
+        written[self.peer_address] += size or 0
+        return size
+
+    TCP.write = write
+    try:
+        yield written
+    finally:
+        TCP.write = original
+
+
+# ---- counts and steps that wait --------------------------------------------------------------------------
 
 
 def waiting_counts(run: Run) -> Any:
@@ -125,11 +215,11 @@ def _read(seconds: float, block_info: Any = None) -> np.ndarray:
 
 
 @contextmanager
-def waiting_steps(run: Run) -> Iterator[None]:
-    """Put steps that wait in the place of those that look at counts and compute."""
+def waiting_steps(run: Run, results: Steps) -> Iterator[None]:
+    """Put steps that wait in the place of those that look at counts and compute; they give recorded results."""
     from xdelnx.chunks import blocks, passes
 
-    steps, calls, results = passes.steps, count(), _recorded()
+    steps, calls = passes.steps, count()
 
     def waiting(name: str) -> Callable[..., Any]:
         def step(_plan: Any, block: Any, *_arguments: Any, **_options: Any) -> Any:
@@ -141,7 +231,7 @@ def waiting_steps(run: Run) -> Iterator[None]:
         return step
 
     originals = steps.fit_step, steps.refit_step, passes.look, blocks.BLOCK_ENTRIES
-    steps.fit_step, steps.refit_step, passes.look = waiting("fit_step"), waiting("refit_step"), _look
+    steps.fit_step, steps.refit_step, passes.look = waiting("fit_step"), waiting("refit_step"), look
     blocks.BLOCK_ENTRIES = run.cells * run.width
     try:
         yield
@@ -150,7 +240,7 @@ def waiting_steps(run: Run) -> Iterator[None]:
 
 
 @cache
-def _recorded() -> dict[str, dict[str, np.ndarray]]:
+def recorded() -> Steps:
     """What both steps made of the genes of a small fit."""
     import xdelnx as xd
     from xdelnx.chunks import passes
@@ -177,10 +267,12 @@ def _recorded() -> dict[str, dict[str, np.ndarray]]:
 
 @cache
 def _totals(cells: int) -> np.ndarray:
-    return 1000.0 + np.arange(cells) % 997
+    from xdelnx.algorithms.survey import small
+
+    return small(1000.0 + np.arange(cells) % 997)
 
 
-def _look(counts: Any, _with_them: Any = None) -> Any:
+def look(counts: Any, _with_them: Any = None) -> Any:
     """Survey of a block that nobody has looked at."""
     from xdelnx.algorithms.survey import Survey
 
@@ -190,6 +282,9 @@ def _look(counts: Any, _with_them: Any = None) -> Any:
         totals=_totals(cells), expressed=none == 0, negative=none, not_finite=none, non_zero=genes, fractions=0,
         largest=1.0, offset_scale=np.zeros(()), bad_offset=none, large_offset=none, bad_weight=none,
     )  # fmt: skip
+
+
+# ---- what is seen of it ----------------------------------------------------------------------------------
 
 
 def _watched(scheduler: Any) -> Any:
@@ -210,16 +305,16 @@ def _watched(scheduler: Any) -> Any:
     return seen
 
 
-def _losing(client: Any, cluster: Any, run: Run) -> Thread | None:
+def _losing(workers: Any, run: Run) -> Thread | None:
     """Thread that closes workers in the middle of the run, one after another."""
     if not run.lost:
         return None
-    pause = 0.3 * run.blocks * (READS * run.read + PASSES * run.compute) / run.workers
+    pause = 0.3 * _ideal(run)
 
     def lose() -> None:
         for i in range(run.lost):
             time.sleep(pause)
-            client.sync(cluster.workers[i].close, timeout=2, nanny=False)
+            workers.lose(i)
 
     thread = Thread(target=lose, daemon=True)
     thread.start()

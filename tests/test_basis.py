@@ -5,8 +5,11 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from xdelnx.algorithms.basis import basis_of, complement, layout_of
+from xdelnx.algorithms.basis import basis_of, complement, distinct_rows, layout_of
 from xdelnx.designs.design import build_design
 from xdelnx.kernels import linear as linear_kernels
 
@@ -141,3 +144,24 @@ def test_thousands_of_kinds_take_no_square_of_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100e6
+
+
+@given(
+    arrays.arrays(
+        float,
+        st.tuples(st.integers(1, 30), st.integers(1, 4)),
+        elements=st.sampled_from([0.0, -0.0, 1.0, -2.5, 1e-300, 1e300]),
+    )
+)
+def test_distinct_rows(rows):
+    """As numpy.unique finds and sorts them."""
+    found, which = distinct_rows(rows)
+    expected, place = np.unique(rows, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(which, place.reshape(-1))
+
+
+def test_distinct_rows_without_columns():
+    found, which = distinct_rows(np.zeros((3, 0)))
+    assert found.shape == (1, 0)
+    assert which.tolist() == [0, 0, 0]

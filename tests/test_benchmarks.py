@@ -151,7 +151,8 @@ def test_gpu_floors(monkeypatch):
 def test_scale_model(monkeypatch):
     """Twice the cells take twice the time, twice the cards half of it; whoever is slowest is named."""
     scale = module("scale_model", monkeypatch)
-    host, card = scale.Host(decode=1e9, compressed=0.2, nonzero=7e-8, entry=1e-9, task=1e-3), scale.Card()
+    rates = {"decode": 1e9, "compressed": 0.2, "nonzero": 7e-8, "entry": 1e-9, "task": 1e-3, "moved": 2.0}
+    host, card = scale.Host(**rates), scale.Card()
     job = scale.Job(1e7)
     one, two = scale.model(job, host, card), scale.model(scale.replace(job, cells=2e7), host, card)
     cards = scale.model(scale.replace(job, cards=2), host, card)
@@ -160,17 +161,25 @@ def test_scale_model(monkeypatch):
     assert cards.computing == pytest.approx(0.5 * one.computing)
     assert one.reading == pytest.approx(3 * 3e11 / 4e9)  # three reads by four threads
     assert one.bound == "decoding"
+    assert one.network == pytest.approx(2.0 * 1e7 * (3e11 / 2**29) / 2.5e9)  # two bytes a cell and block
+    assert two.network == pytest.approx(4.0 * one.network)  # twice the cells are twice the blocks, too
     assert scale.model(scale.replace(job, readers=10_000, disk=1e6), host, card).bound == "disks"
+    assert scale.model(scale.replace(job, cards=10_000, disk=1e12), host, card).bound == "scheduler"
 
 
 def test_simulated_graph(monkeypatch):
-    """Every gene has its result, also where a worker is lost on the way; every block is read three times."""
-    graph = module("simulated_graph", monkeypatch)
+    """Every gene has its result, also where a worker is lost on the way; as many tasks as the model has."""
+    graph, scale = module("simulated_graph", monkeypatch), module("scale_model", monkeypatch)
     for lost in (0, 1):
-        found = graph.simulate(graph.Run(8, 3, 60, 400, read=0.01, compute=0.02, lost=lost))
+        found = graph.simulate(graph.Run(16, 3, 60, 400, read=0.01, compute=0.02, lost=lost))
         assert found.genes > 350
-        assert found.tasks >= 6 * 8, "a read and a call, for each block in three passes"
+        if lost:
+            assert found.tasks >= 7 * 16, "what a worker had is computed again"
+        else:  # of 16 looks at the counts, 8 and 8 are joined, and these two
+            assert found.tasks == pytest.approx(scale.tasks(16), abs=1.0)
         assert 0.0 < found.before < found.seconds
+        assert found.graphs > 2 * 60 * 24, "the order of the samples and their scales, for each of two passes"
+        assert found.peak > 20e6
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler is installed")

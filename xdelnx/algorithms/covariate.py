@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from xdelnx.algorithms.basis import Basis, Layout, packed_products
+from xdelnx.algorithms.basis import Basis, Layout, distinct_rows, packed_products
 from xdelnx.algorithms.zeros import WIDTH, WeightedSamples
 from xdelnx.kernels.dense import SMALLEST_MEAN
 from xdelnx.kernels.nodes import spread
@@ -124,9 +124,9 @@ def _strata(design: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     few = np.array([np.unique(column).size <= FEW_VALUES for column in design.T])
     if few.all():
         return None
-    _, stratum = np.unique(design[:, few], axis=0, return_inverse=True)
-    order = np.argsort(stratum.reshape(-1), kind="stable")
-    return order, np.concatenate([[0], np.cumsum(np.bincount(stratum.reshape(-1)))])
+    _, stratum = distinct_rows(design[:, few])
+    order = np.argsort(stratum, kind="stable")
+    return order, np.concatenate([[0], np.cumsum(np.bincount(stratum))])
 
 
 def _along_a_line(rows: np.ndarray) -> tuple[np.ndarray, int, int] | None:
@@ -194,9 +194,10 @@ class _Kinds:
         if line is None:
             return False
         place, first, last = line
-        starts = self.layout.starts
-        samples = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in kinds])
-        places = np.repeat(place, self.layout.sizes[kinds])
+        sizes = self.layout.sizes[kinds]
+        before = np.cumsum(sizes) - sizes
+        samples = np.repeat(self.layout.starts[kinds] - before, sizes) + np.arange(sizes.sum())
+        places = np.repeat(place, sizes)
         by_place = np.argsort(places, kind="stable")
         width = max(BOX * float(np.std(places)), 1e-12)
         self._add(samples[by_place], places[by_place], width, (int(kinds[first]), int(kinds[last])))

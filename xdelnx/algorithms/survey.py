@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -20,6 +20,7 @@ LARGEST_COUNT = 1e12  # the overdispersion's relative error is 3e-16 times it
 LARGEST_WEIGHT = 1e12  # 1 is a sample seen once
 LARGEST_OFFSET = 100.0  # natural log: no scale of a count is e^100; library sizes not yet logged are larger
 FORGOTTEN_LOG = "an offset is the natural log of a scale; did you forget the log?"
+LARGEST_WHOLE = 2.0**32  # totals below that are kept as whole numbers
 SAME_TOTAL = 1e-5  # relative; library sizes differ by far more, sums of 32-bit CPM or TPM by less
 
 
@@ -27,7 +28,7 @@ SAME_TOTAL = 1e-5  # relative; library sizes differ by far more, sums of 32-bit 
 class Survey:
     """What one look at the counts (sample, gene) tells; surveys of gene blocks are joined by `join`."""
 
-    totals: np.ndarray  # (sample,) library size
+    totals: np.ndarray  # (sample,) library size; before `checked` in the smallest type that holds it
     expressed: np.ndarray  # (gene,) any count above zero, of those with a weight
     negative: np.ndarray  # (gene,) how many negative counts
     not_finite: np.ndarray  # (gene,) how many NaN or infinite counts
@@ -67,7 +68,7 @@ def look(counts: Any, with_them: np.ndarray | Entries | None = None) -> Survey:
         with np.errstate(over="ignore"):  # of what `checked` refuses
             offset_scale = np.exp(offset[:, expressed]).sum(axis=1)
     return Survey(
-        totals=totals,
+        totals=small(totals),
         expressed=expressed,
         negative=negative,
         not_finite=not_finite,
@@ -110,7 +111,7 @@ def _look_at_sparse(
 def join(surveys: Sequence[Survey]) -> Survey:
     """Put the surveys of consecutive gene blocks together."""
     return Survey(
-        totals=reduce(np.add, [s.totals for s in surveys]),
+        totals=small(_added(s.totals for s in surveys)),
         expressed=np.concatenate([s.expressed for s in surveys]),
         negative=np.concatenate([s.negative for s in surveys]),
         not_finite=np.concatenate([s.not_finite for s in surveys]),
@@ -124,8 +125,31 @@ def join(surveys: Sequence[Survey]) -> Survey:
     )
 
 
+def small(totals: np.ndarray) -> np.ndarray:
+    """Totals (sample,) in the smallest type that holds them exactly: a cluster moves those of every block.
+
+    Of 10 million cells that is 10 or 20 MB a block, and 80 MB as float64. Fractions stay as they are.
+    """
+    if totals.dtype != np.float64 or not totals.size:
+        return totals
+    least, most = totals.min(), totals.max()  # NaN, if there is one
+    if not (least >= 0.0 and most < LARGEST_WHOLE):
+        return totals
+    whole = totals.astype(np.min_scalar_type(int(most)))
+    return whole if np.array_equal(whole, totals) else totals
+
+
+def _added(totals: Iterable[np.ndarray]) -> np.ndarray:
+    """Sum of totals (sample,), float64: of whole numbers exact in any order, otherwise in the order of the genes."""
+    first, *others = totals
+    found = first.astype(np.float64)
+    for other in others:
+        found += other
+    return found
+
+
 def checked(survey: Survey, genes: np.ndarray) -> Survey:
-    """Refuse what cannot be counts.
+    """Refuse what cannot be counts; of those that can be, give totals as float64.
 
     Raises
     ------
@@ -147,7 +171,7 @@ def checked(survey: Survey, genes: np.ndarray) -> Survey:
         fail(f"every count of the {counted(genes.size, 'gene')} is zero")
     if not survey.expressed.any():
         fail("every count with a weight above 0 is zero; are the weights those of these samples?")
-    return survey
+    return replace(survey, totals=survey.totals.astype(np.float64))
 
 
 def with_warnings(survey: Survey) -> Survey:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import getitem
 from typing import Any
@@ -30,6 +31,11 @@ from xdelnx.steps.outliers import replace_counts
 BLOCK_ENTRIES = 16_000_000  # counts of a block at most (64 MB of 32-bit counts), unless one gene has more
 BLOCKS = 8  # at least so many for data that is not chunked, to keep a few workers busy
 SMALLEST_BLOCK = 256  # genes, unless the data has smaller chunks
+SAMPLE_BYTES = 1000  # that a graph may hold for each sample: its row of the design, and what is made of it
+LARGE_GRAPH, LARGE_GRAPH_BYTES = (
+    "distributed.admin.large-graph-warning-threshold",
+    10_000_000,
+)  # as distributed has it
 
 
 # ---- blocks ----------------------------------------------------------------------------------------------
@@ -257,6 +263,13 @@ def scheduler() -> Callable[..., Any] | None:
     """
     named = dask.config.get("scheduler", "threads")
     return None if "distributed" in sys.modules else dask.base.named_schedulers.get(named)
+
+
+@contextmanager
+def by_sample(counts: Any) -> Iterator[None]:
+    """Have a cluster warn of graphs that hold counts, not of those with numbers by sample, which may be many."""
+    with dask.config.set({LARGE_GRAPH: LARGE_GRAPH_BYTES + SAMPLE_BYTES * counts.shape[0]}):
+        yield
 
 
 def left_lazy(value: Any, what: str = "") -> Any:  # noqa: ARG001

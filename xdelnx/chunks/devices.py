@@ -79,6 +79,11 @@ def block_entries(device: str) -> int:
     return max(min(*everywhere(devices.free_memory).values(), LARGEST_BLOCK * ENTRY_SHARE) // ENTRY_SHARE, 1)
 
 
+def at_nodes(device: str) -> bool:
+    """Whether nodes along a covariate may stand for samples somewhere: not where all blocks are computed on cards."""
+    return device != devices.NAME
+
+
 def computed(step: Callable[..., Any], plan: FitPlan, block: Block, *arguments: Any, **options: Any) -> Any:
     """Take a step on a block in this thread's turn; where memory runs out, once more with smaller tiles.
 

@@ -23,8 +23,10 @@ from xdelnx.chunks.blocks import BLOCK_ENTRIES, Blocks, dense
 from xdelnx.messages import fail
 
 
-def size_factors(blocks: Blocks, seen: Survey | Delayed, method: str) -> Delayed:
-    """Size factors (sample,) by a method, scaled to geometric mean 1."""
+def size_factors(blocks: Blocks, seen: Survey | Delayed, method: str) -> Delayed | np.ndarray:
+    """Size factors (sample,) by a method, scaled to geometric mean 1; not lazily where totals are there."""
+    if method == "normed_sum" and isinstance(seen, Survey):
+        return scale_to_unit_geometric_mean(seen.totals)
     if method == "normed_sum":
         raw = dask.delayed(library_size)(seen)
     elif method == "tmm":

@@ -70,10 +70,16 @@ class Scale:
         return Block(as_matrix(counts), self.samples, offset, weights=weights, nodes=nodes)
 
 
-def fitted_scale(factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:
-    """Scale of a fit that is there already; its mean is not needed again."""
+def fitted_scale(
+    factors: np.ndarray,
+    sample_offset: np.ndarray | None,
+    layout: Layout,
+    at_nodes: bool = True,  # noqa: FBT001, FBT002 - Delayed passes it by position
+) -> Scale:
+    """Scale of a fit that is there already, whose mean is not needed again; ``at_nodes`` where these may be used."""
     by_kind = by_sample_scale(factors, sample_offset)[layout.order]
-    return Scale(sample_scale(by_kind, layout.starts), np.nan, factors, covariate_nodes(layout, by_kind))
+    nodes = covariate_nodes(layout, by_kind) if at_nodes else None
+    return Scale(sample_scale(by_kind, layout.starts), np.nan, factors, nodes)
 
 
 def make_scale(
@@ -83,13 +89,14 @@ def make_scale(
     seen: Survey,
     per_entry: bool,  # noqa: FBT001 - Delayed passes it by position
     weighted: bool = False,  # noqa: FBT001, FBT002
+    at_nodes: bool = True,  # noqa: FBT001, FBT002
 ) -> Scale:
     """Combine size factors (sample,), a per-sample offset (natural log) and the per-entry one's sums."""
     by_sample = by_sample_scale(factors, sample_offset)
     whole = by_sample * seen.offset_scale if per_entry else by_sample
     n_genes = seen.expressed.sum() if per_entry else 1
     mean = whole[layout.order] / n_genes if weighted else float(np.mean(whole) / n_genes)
-    return replace(fitted_scale(factors, sample_offset, layout), mean=mean)
+    return replace(fitted_scale(factors, sample_offset, layout, at_nodes), mean=mean)
 
 
 def rescaled(scale: Scale, factors: np.ndarray, sample_offset: np.ndarray | None, layout: Layout) -> Scale:

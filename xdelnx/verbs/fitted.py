@@ -17,7 +17,7 @@ from xdelnx.algorithms.sandwich import Clusters
 from xdelnx.algorithms.subsampling import draw
 from xdelnx.checks import json_object
 from xdelnx.chunks import blocks, passes
-from xdelnx.chunks.devices import block_entries
+from xdelnx.chunks.devices import at_nodes, block_entries
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, design_from_result
 from xdelnx.messages import counted, fail, listing, shown
@@ -155,7 +155,8 @@ class Reopened:
 
     def scale(self, plan: FitPlan) -> Any:
         """Scale of the samples, when it is needed."""
-        return blocks.lazily(passes.fitted_scale, self.arrays["size_factor"], self.offset[0], plan.layout)
+        given = self.arrays["size_factor"], self.offset[0], plan.layout, at_nodes(plan.device)
+        return blocks.lazily(passes.fitted_scale, *given)
 
     def blocks(self, device: str = "cpu") -> blocks.Blocks:
         """Counts in blocks of genes for that device, with those replaced that the fit did."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
-from xdelnx.chunks.devices import block_entries
+from xdelnx.chunks.devices import at_nodes, block_entries
 from xdelnx.chunks.faults import named_by
 from xdelnx.chunks.journal import Journal, in_force
 from xdelnx.chunks.outlier_passes import with_replaced
@@ -82,7 +82,7 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
     OSError
         A block cannot be read; it names the genes, the store and, where it can, the chunk.
     """
-    with named_by(job.table.genes):
+    with named_by(job.table.genes), blocks.by_sample(job.table.array):
         return _run(job, replacing=replacing, compute=compute)
 
 
@@ -99,8 +99,8 @@ def _run(job: Job, *, replacing: bool, compute: bool) -> Done:
     factors = settle(choose_factors(first_choice(job.size_factors), table, gene_blocks, seen), "size factors")
     factors = call(factor_passes.factors_with_warning, factors, seen, table.sample_names)
     has_entries, weighted = by_entry is not None, job.weights is not None
-    made = blocks.lazily(passes.make_scale, factors, by_sample, plan.layout, seen, has_entries, weighted)
-    scale = settle(made)
+    given = factors, by_sample, plan.layout, seen, has_entries, weighted, at_nodes(plan.device)
+    scale = call(passes.make_scale, *given)
     how = job.dispersion, job.options
     if replacing:
         gene_blocks, plan, scale, factors = with_replaced(
