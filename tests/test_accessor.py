@@ -66,6 +66,10 @@ def test_methods_are_documented(bulk):
     [
         "import xarray as xr, xdelnx; ds = xr.Dataset()",
         "import xdelnx; import xarray as xr; ds = xdelnx.simulate(4, 20)",
+        "import xdelnx, xarray; ds = xarray.Dataset()",
+        "import xdelnx; from xarray import DataArray; ds = DataArray(0)",
+        "import xdelnx, anndata, xarray as xr; ds = xr.Dataset()",
+        "import xdelnx, importlib.util; importlib.util.find_spec('xarray'); import xarray; ds = xarray.Dataset()",
     ],
 )
 def test_it_is_there(code):

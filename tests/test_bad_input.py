@@ -183,7 +183,8 @@ TABLE = {
     "misnamed dimensions": (
         fit_data(DS.rename(sample="cell", gene="feature")),
         ValueError,
-        "has ('cell', 'feature'); rename them by what they are, e.g. .rename({'cell': 'sample', 'feature': 'gene'})",
+        "has ('cell', 'feature'); say what they are by sample='cell', gene='feature' (--sample cell --gene feature), "
+        "or rename them, e.g. .rename({'cell': 'sample', 'feature': 'gene'})",
     ),
     "one misnamed": (fit_data(DS.rename(gene="feature")), ValueError, ".rename({'feature': 'gene'})"),
     "a dimension lost": (

@@ -45,7 +45,7 @@ COMMANDS = {
     "normalize": ("xdelnx.verbs.normalizing", "normalize", {"data"}),
     "adjust": ("xdelnx.verbs.adjusting", "adjust", {"result"}),
 }
-COMMON = {"help", "scheduler", "debug", "overwrite", "table", "progress", "sample", "gene", "from", "plan"}
+COMMON = {"help", "scheduler", "debug", "overwrite", "table", "progress", "from", "plan"}
 
 
 def subparsers():

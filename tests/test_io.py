@@ -5,6 +5,7 @@ import os
 
 import anndata as ad
 import dask
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,6 +128,51 @@ def test_dense_file_is_read_block_by_block_also_by_processes(adata, counts, tmp_
     )
 
 
+MATRICES = {"dense": np.asarray, "csc": sp.csc_matrix, "csr": sp.csr_matrix}
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("kind", MATRICES)
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+def test_of_a_path_only_the_blocks_that_are_computed_are_read(adata, counts, tmp_path, suffix, kind):
+    """But for counts stored by cell, which are read at once: without the file they are still there."""
+    path = tmp_path / f"a.{suffix}"
+    adata.layers["raw"] = MATRICES[kind](counts)
+    (adata.write_h5ad if suffix == "h5ad" else adata.write_zarr)(path)
+    with dask.config.set(scheduler=raising):
+        ds = from_anndata(path, layer="raw")
+    assert ds["counts"].data.numblocks[1] > 1
+    np.testing.assert_array_equal(ds["counts"].isel(gene=slice(40, 61)), counts[:, 40:61])
+    path.rename(tmp_path / "elsewhere")
+    if kind == "csr":
+        np.testing.assert_array_equal(ds["counts"], counts)
+    else:
+        with pytest.raises(FileNotFoundError):
+            ds["counts"].compute()
+
+
+def test_nothing_but_the_chosen_matrix_is_read(adata, counts, tmp_path):
+    adata.layers["other"] = sp.csr_matrix(counts)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        del file["X"], file["layers/other/data"], file["obsm"]
+    np.testing.assert_array_equal(from_anndata(tmp_path / "a.h5ad", layer="raw")["counts"], counts)
+    with pytest.raises(ValueError, match=r"a.h5ad: layers/other is damaged: it has no data"):
+        from_anndata(tmp_path / "a.h5ad", layer="other")
+
+
+@pytest.mark.parametrize("kind", ["csc", "csr"])
+def test_a_count_outside_of_the_matrix(adata, counts, tmp_path, kind):
+    adata.layers["raw"] = MATRICES[kind](counts)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        file["layers/raw/indices"][5] = 1000
+    with pytest.raises(
+        ValueError, match=r"layers/raw.* is damaged: it has a count at 1,000, and there are places"
+    ):
+        from_anndata(tmp_path / "a.h5ad", layer="raw")["counts"].compute()
+
+
 def test_backed_lazy_and_views(adata, counts, tmp_path):
     path = tmp_path / "a.h5ad"
     adata.X = sp.csr_matrix(adata.X)
@@ -245,7 +291,7 @@ def test_what_is_not_a_store_of_counts(tmp_path, adata):
         (
             "dims.zarr",
             ValueError,
-            r"has \('sample', 'feature'\); rename them .* \.rename\({'feature': 'gene'}\)",
+            r"has \('sample', 'feature'\); say what they are by gene='feature'.* \.rename\({'feature': 'gene'}\)",
         ),
     ]
     for name, error, message in table:

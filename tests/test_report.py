@@ -1,8 +1,10 @@
 """The report: whole on a fit of any option, nothing of the data is code, and a browser can use it."""
 
 import base64
+import html
 import json
 import re
+import shlex
 import shutil
 import time
 from html.parser import HTMLParser
@@ -14,6 +16,7 @@ import xarray as xr
 import xdelnx as xd
 from xdelnx.cli import main
 from xdelnx.reporting import words
+from xdelnx.reporting.checkup import findings_of_contrast
 from xdelnx.storage.stores import write_store
 
 NASTY = "<script>document.title='broken'</script>"
@@ -283,6 +286,149 @@ def test_report_on_the_command_line(pair, tmp_path, capsys):
     assert main(["report", fit, fit, "--overwrite"]) == 1
 
 
+# ---------------------------------------------------------------- tests of a fit
+
+
+def titles(page):
+    return [attrs["aria-label"] for attrs in page.of("section") if attrs.get("class") == "result"]
+
+
+@quickly
+def test_tests_stand_beside_the_contrasts_of_their_fit(data, tmp_path):
+    fit = xd.fit(data, FORMULA)
+    several = xd.test(data, fit, ["condition[T.C] - condition[T.B]", "~ batch"])
+    beyond = xd.test(data, fit, "condition[T.B]", lfc_threshold=1.0)
+    again = xd.test(data, fit)  # what the fit has tested
+    page = written(fit, tmp_path / "r.html", data, tests=[several, beyond, again])
+    assert titles(page) == [
+        "condition[T.B]",
+        "condition[T.B], log2 fold changes beyond 1",
+        "condition[T.C]",
+        "condition",
+        "condition[T.C] - condition[T.B]",
+        "~ batch",
+    ]
+    assert {table.find("g") >= 0 for table in blocks(tmp_path / "r.html")} == {True}
+    (block,) = re.findall(r'id="genes-4">(.*?)</script>', (tmp_path / "r.html").read_text(), re.DOTALL)
+    assert (
+        json.loads(block)["values"][0]
+        == xd.top_table(several, "condition[T.C] - condition[T.B]")["feature"].tolist()
+    )
+    one = written(fit, tmp_path / "one.html", tests=several, contrasts="~ batch")
+    assert titles(one) == ["~ batch"]
+
+
+@quickly
+def test_a_fit_without_contrasts_shows_its_tests(data, tmp_path):
+    fit = xd.fit(data, FORMULA, contrasts=None)
+    test = xd.test(data, fit, "condition[T.B]").sel(contrast="condition[T.B]")
+    assert titles(written(fit, tmp_path / "r.html", tests=test)) == ["condition[T.B]"]
+
+
+@quickly
+def test_the_same_question_answered_otherwise_has_another_title(data, tmp_path):
+    fit = xd.fit(data, FORMULA, contrasts="condition[T.B]")
+    tests = [xd.adjust(fit, method) for method in ("holm", "by")]
+    assert titles(written(fit, tmp_path / "r.html", tests=tests)) == [
+        "condition[T.B]",
+        "condition[T.B] (test 2)",
+        "condition[T.B] (test 3)",
+    ]
+
+
+def test_p_values_beyond_a_threshold_need_not_be_flat(data):
+    fit = xd.fit(data, FORMULA)
+    beyond = xd.test(data, fit, "condition[T.B]", lfc_threshold=1.0).sel(contrast="condition[T.B]")
+    topics = [finding.topic for finding in findings_of_contrast(beyond, fit, 0.05)]
+    assert topics
+    assert "Histogram of p-values" not in topics
+
+
+@quickly
+def test_tests_are_written_again_as_commands(data, tmp_path, monkeypatch):
+    """Labels of one's own and weights become expressions; what they give is the same."""
+    monkeypatch.chdir(tmp_path)
+    fit = xd.fit(data, FORMULA)
+    tests = [
+        xd.test(data, fit, ["cond(condition='C') - cond(condition='B')", "condition"]),
+        xd.test(data, fit, {"a third": {"condition[T.B]": 1 / 3, "batch[T.batch2]": -1.0}}),
+        xd.test(data, fit, "condition[T.B]", lfc_threshold=0.7),
+    ]
+    write_store(data, "counts.zarr")
+    xd.report(fit, "r.html", data, tests=tests)
+    text = html.unescape((tmp_path / "r.html").read_text(encoding="utf-8"))
+    first = text.split('id="code-python">')[1].split("</code>")[0]
+    for line in text.split('id="code-shell">')[1].split("</code>")[0].splitlines():
+        assert main(shlex.split(line)[1:]) == 0
+    names = {}
+    exec(first.replace("data, tests", "data, overwrite=True, tests"), names)  # noqa: S102
+    assert "cond(condition='C') - cond(condition='B')" in first
+    for k, test in enumerate(tests, start=1):
+        with xr.open_zarr(f"test{k}.zarr") as stored:
+            for again in (stored, names[f"test{k}"]):
+                np.testing.assert_allclose(again["pval"], test["pval"], rtol=1e-9)
+                assert again.attrs["lfc_threshold"] == test.attrs["lfc_threshold"]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda fit, data: ["test.zarr"],
+            TypeError,
+            "tests are Datasets that xdelnx.test returned, received str",
+        ),
+        (
+            lambda fit, data: xd.rank_genes(data, "batch"),
+            ValueError,
+            "this Dataset lacks contrast_weight",
+        ),
+        (
+            lambda fit, data: xd.test(data, xd.fit(data, FORMULA, size_factors="tmm"), "condition[T.C]"),
+            ValueError,
+            "a test of 'condition\\[T.C\\]' is not of this fit: its log fold changes are not those",
+        ),
+        (
+            lambda fit, data: xd.test(data, xd.fit(data, "~ condition")),
+            ValueError,
+            "is not of this fit: its coefficients are others",
+        ),
+        (
+            lambda fit, data: xd.fit(data.isel(gene=slice(30)), FORMULA),
+            ValueError,
+            "is not of this fit: its genes are others",
+        ),
+    ],
+)
+def test_tests_of_something_else(data, tmp_path, make, error, message):
+    fit = xd.fit(data, FORMULA)
+    with pytest.raises(error, match=message):
+        xd.report(fit, tmp_path / "r.html", data, tests=make(fit, data))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_fit_by_groups_takes_no_tests(data, tmp_path):
+    grouped = data.assign(cell_type=("sample", ["T", "B"] * 6))
+    test = xd.test(data, xd.fit(data, "~ age"))
+    with pytest.raises(ValueError, match="tests are of a fit without groups"):
+        xd.report(xd.fit(grouped, "~ age", by="cell_type"), tmp_path / "r.html", tests=test)
+
+
+@quickly
+def test_tests_on_the_command_line(pair, tmp_path, capsys):
+    counts, fit, test, page = (str(tmp_path / name) for name in ("c.zarr", "f.zarr", "t.zarr", "r.html"))
+    write_store(pair, counts)
+    assert main(["fit", counts, fit, "--design", FORMULA]) == 0
+    assert main(["test", counts, fit, test, "--contrast", "batch[T.batch2]"]) == 0
+    assert main(["report", fit, page, "--tests", test]) == 0
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert titles(Page(text)) == ["condition[T.B]", "batch[T.batch2]"]
+    assert "--tests test1.zarr" in text
+    assert main(["report", fit, page, "--tests", counts, "--overwrite"]) == 1
+    assert "is not the result of a test" in capsys.readouterr().err
+    assert main(["report", fit, test, "--tests", test, "--overwrite"]) == 1
+
+
 # ---------------------------------------------------------------- words
 
 
@@ -297,8 +443,6 @@ def test_report_on_the_command_line(pair, tmp_path, capsys):
     ],
 )
 def test_the_commands_repeat_the_fit(data, tmp_path, monkeypatch, options):
-    import shlex
-
     monkeypatch.chdir(tmp_path)
     fit = xd.fit(data, FORMULA, **options)
     write_store(data, "counts.zarr")

@@ -8,10 +8,11 @@
 ['feature', 'log2fc', 'coef', 'stat', 'pval', 'padj']
 """
 
-import sys
 from importlib import import_module
 from importlib.metadata import version as _version
 from typing import Any
+
+from xdelnx.after_import import after_import as _after_import
 
 # Public name -> module. Loaded on first use, so that `import xdelnx` costs next to nothing.
 _HOME = {
@@ -52,7 +53,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         msg = f"module 'xdelnx' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}"
         raise AttributeError(msg)
-    import_module("xdelnx.accessor")
     module = import_module(f"xdelnx.{_HOME[name]}")
     value = module if _HOME[name] == name else getattr(module, name)
     globals()[name] = value
@@ -63,5 +63,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
 
 
-if "xarray" in sys.modules:  # otherwise `ds.xdelnx` is there from the first use of a verb on
-    import_module("xdelnx.accessor")
+_after_import("xarray", "xdelnx.accessor")  # for `ds.xdelnx`

@@ -29,7 +29,10 @@ def check_dims(array: xr.DataArray, name: str) -> None:
     if not missing:
         advice = f"select one entry of {listing(others)}, or sum over it"
     elif len(others) >= len(missing):
-        advice = f"rename them by what they are, e.g. .rename({dict(zip(others, missing, strict=False))})"
+        pairs = dict(zip(others, missing, strict=False))
+        told = ", ".join(f"{dim}={other!r}" for other, dim in pairs.items())
+        options = " ".join(f"--{dim} {other}" for other, dim in pairs.items())
+        advice = f"say what they are by {told} ({options}), or rename them, e.g. .rename({pairs})"
     else:
         advice = f"{listing(missing)} is missing; select with a list, as .isel(gene=[0]), to keep a dimension"
     found = ", ".join(map(repr, array.dims))

@@ -7,6 +7,7 @@ from typing import Any
 
 from xdelnx.cli.command import Command
 from xdelnx.cli.jobs import job, say
+from xdelnx.cli.option_groups import add_dimensions
 from xdelnx.cli.output import named
 
 
@@ -48,6 +49,7 @@ examples:
             help=f"with a table of counts or Matrix Market, the table of {example}: a {dim} in each row, its name in "
             "the first column",
         )
+    add_dimensions(add, "IN, a Zarr store of xarray,", kept=False)
     add.add_argument(
         "--memory",
         metavar="SIZE",
@@ -61,7 +63,7 @@ examples:
 def _convert(args: argparse.Namespace) -> None:
     from xdelnx.storage.conversion import convert
 
-    names = ("layer", "layers", "raw", "samples", "genes", "memory", "overwrite")
+    names = ("layer", "layers", "raw", "samples", "genes", "memory", "overwrite", "sample", "gene")
     with job(args.scheduler, f"converting {args.source}"):
         dataset = convert(args.source, args.out, **named(args, *names))
     counts = dataset["counts"]

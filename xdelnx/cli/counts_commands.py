@@ -7,14 +7,16 @@ from typing import Any
 
 from xdelnx.cli.command import Command
 from xdelnx.cli.convert_command import CONVERT
+from xdelnx.cli.counts_given import number, opened, size
 from xdelnx.cli.jobs import job, say
 from xdelnx.cli.option_groups import (
     add_by,
     add_counts,
+    add_dimensions,
     add_size_factors,
 )
 from xdelnx.cli.option_types import as_levels
-from xdelnx.cli.output import check_outputs, named, size
+from xdelnx.cli.output import check_outputs, named
 
 
 def _add_simulate(commands: Any) -> argparse.ArgumentParser:
@@ -108,20 +110,20 @@ example:
     add.add_argument("out", metavar="OUT", help="Zarr store to write the sums to")
     add_by(add)
     add_counts(add)
+    add_dimensions(add)
     return add
 
 
 def _pseudobulk(args: argparse.Namespace) -> None:
     from xdelnx.storage.stores import write_store
     from xdelnx.verbs.aggregation import pseudobulk
-    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
-    data = open_data(args.data, counts=args.counts)
+    data = opened(args)
     with job(args.scheduler, f"summing {size(data[args.counts])} by {', '.join(args.by)}"):
         result = pseudobulk(data, args.by, counts=args.counts)
         write_store(result, args.out, overwrite=args.overwrite)
-    say(f"wrote {args.out}: {result.sizes['sample']:,} samples")
+    say(f"wrote {args.out}: {number(result, 'sample'):,} samples")
 
 
 def _add_filter(commands: Any) -> argparse.ArgumentParser:
@@ -157,17 +159,18 @@ examples:
         )
     add_size_factors(add)
     add_counts(add)
+    add_dimensions(add)
     return add
 
 
 def _filter_by_expression(args: argparse.Namespace) -> None:
     from xdelnx.chunks.blocks import dense
+    from xdelnx.storage.dimensions import as_theirs, names_of
     from xdelnx.storage.stores import gene_chunk, write_store, zarr_safe
     from xdelnx.verbs.filtering import filter_by_expression
-    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
-    data = open_data(args.data, counts=args.counts)
+    data = opened(args)
     names = ("design", "size_factors", "min_count", "min_total_count", "large_n", "min_prop", "counts")
     with job(args.scheduler, f"filtering {size(data[args.counts])}"):
         keep = filter_by_expression(data, group=args.group, **named(args, *names))
@@ -176,7 +179,8 @@ def _filter_by_expression(args: argparse.Namespace) -> None:
             kept[args.counts] = kept[args.counts].copy(data=dense(kept[args.counts].data))
         n_samples, n_genes = kept[args.counts].shape
         chunk = gene_chunk(n_samples, n_genes, kept[args.counts].dtype)
-        write_store(kept.chunk(sample=-1, gene=chunk), args.out, overwrite=args.overwrite)
+        kept = as_theirs(kept.chunk(sample=-1, gene=chunk), names_of(data.attrs))
+        write_store(kept, args.out, overwrite=args.overwrite)
     say(f"wrote {args.out}: {int(keep.sum()):,} of {keep.size:,} genes")
 
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from xdelnx.cli.command import Command
+from xdelnx.cli.counts_given import opened, size
 from xdelnx.cli.jobs import job, say
-from xdelnx.cli.option_groups import add_adjust, add_counts, add_model, add_shared
+from xdelnx.cli.option_groups import add_adjust, add_counts, add_dimensions, add_model, add_shared
 from xdelnx.cli.option_types import as_pair
-from xdelnx.cli.output import check_outputs, finish, named, one_or_more, size, write_table
+from xdelnx.cli.output import check_outputs, finish, named, one_or_more, write_table
 from xdelnx.messages import fail, listing
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ OPTIONS = (
     "counts",
     "device",
 )
-OF_THE_FIT = ("design", "reference", "contrasts", *OPTIONS)
+OF_THE_FIT = ("design", "reference", "contrasts", "sample", "gene", *OPTIONS)
 
 
 def _add_fit(commands: Any) -> argparse.ArgumentParser:
@@ -80,6 +81,7 @@ examples:
         help="column of the samples, such as the cell type, whose groups are fitted on their own (default: none)",
     )
     add_counts(add)
+    add_dimensions(add)
     add_adjust(add, "bh")
     add_shared(add)
     _add_ways(add)
@@ -126,23 +128,23 @@ def _add_ways(add: argparse.ArgumentParser) -> None:
 
 
 def _fit(args: argparse.Namespace) -> None:
+    from xdelnx.storage.dimensions import names_of
     from xdelnx.storage.fingerprint import absolute, fingerprint
     from xdelnx.storage.unfinished import finished, journal_of
     from xdelnx.verbs.fitting import fit
-    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.labelled import now
 
     options = _options(args)
     done = None if args.overwrite or args.plan else finished(args.out)
     if done is None:
         check_outputs(args)
-    data = open_data(args.data, counts=options["counts"])
+    data = opened(args)
     if args.table:
         _check_last_term(data, options)
     if args.plan:
         _say_plan(data, options, args)
         return
-    print_of_job = fingerprint(args.data, options)
+    print_of_job = fingerprint(args.data, options | names_of(data.attrs))
     if done is not None:
         _check_done(done, print_of_job, args)
         return
@@ -183,6 +185,7 @@ def _usage(message: str) -> None:
 
 def _options_from(source: str, args: argparse.Namespace) -> dict[str, Any]:
     """Options of a fit that is there; COUNTS are those it was made from, unless given."""
+    from xdelnx.storage.dimensions import names_of
     from xdelnx.storage.stores import open_result
     from xdelnx.verbs.repeating import arguments_of
 
@@ -195,7 +198,9 @@ def _options_from(source: str, args: argparse.Namespace) -> dict[str, Any]:
         args.data = result.attrs.get("counts_store")
     if args.data is None:
         fail(f"{source} does not say which store of counts it was made from; give it as COUNTS")
-    return arguments_of(result, source)
+    options = arguments_of(result, source)
+    vars(args).update(names_of(result.attrs), counts=options["counts"])
+    return options
 
 
 def _given(words: Sequence[str] | None) -> list[str]:

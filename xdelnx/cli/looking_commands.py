@@ -6,9 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from xdelnx.cli.command import Command
+from xdelnx.cli.counts_given import number, opened, size, sizes
 from xdelnx.cli.jobs import job, say
-from xdelnx.cli.option_groups import ADJUSTMENTS, add_counts, add_size_factors, add_table
-from xdelnx.cli.output import check_outputs, finish, named, size
+from xdelnx.cli.option_groups import ADJUSTMENTS, add_counts, add_dimensions, add_size_factors, add_table
+from xdelnx.cli.output import check_outputs, finish, named, write_values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,6 +30,7 @@ def _add_of_fit(
     add.add_argument(
         "--genes", action="append", metavar="GENE", help="gene; may be given several times (default: all)"
     )
+    add_dimensions(add)
     return add
 
 
@@ -45,12 +47,10 @@ def _add_dispersion(add: argparse.ArgumentParser) -> None:
 def _opened(args: argparse.Namespace) -> tuple[xr.Dataset, xr.Dataset]:
     """Counts and fit, after a look at where the output goes."""
     from xdelnx.storage.stores import open_result
-    from xdelnx.verbs.fitted import options_of
-    from xdelnx.verbs.inputs import open_data
 
     check_outputs(args)
     fitted = open_result(args.fit)
-    return open_data(args.data, counts=options_of(fitted)["counts"]), fitted
+    return opened(args, fitted), fitted
 
 
 def _write(result: xr.Dataset, args: argparse.Namespace) -> None:
@@ -75,8 +75,8 @@ def _covariance(args: argparse.Namespace) -> None:
     data, fitted = _opened(args)
     with job(args.scheduler, "computing covariances"):
         found = covariance(data, fitted, args.genes)
-        _write(found.to_dataset(name="covariance"), args)
-    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
+        write_values(found, "covariance", args)
+    say(f"wrote {args.out}: {number(found, 'gene'):,} genes")
 
 
 def _add_residuals(commands: Any) -> argparse.ArgumentParser:
@@ -105,8 +105,8 @@ def _residuals(args: argparse.Namespace) -> None:
     data, fitted = _opened(args)
     with job(args.scheduler, f"computing {args.kind} residuals"):
         found = residuals(data, fitted, **named(args, "kind", "genes", "dispersion", "seed"), compute=False)
-        _write(found.to_dataset(name="residual"), args)
-    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
+        write_values(found, "residual", args)
+    say(f"wrote {args.out}: {number(found, 'gene'):,} genes")
 
 
 def _add_goodness(commands: Any) -> argparse.ArgumentParser:
@@ -128,7 +128,7 @@ def _goodness(args: argparse.Namespace) -> None:
     with job(args.scheduler, "computing the goodness of fit"):
         found = goodness_of_fit(data, fitted, **named(args, "genes", "dispersion"))
         _write(found, args)
-    say(f"wrote {args.out}: {found.sizes['gene']:,} genes")
+    say(f"wrote {args.out}: {number(found, 'gene'):,} genes")
 
 
 def _add_predict(commands: Any) -> argparse.ArgumentParser:
@@ -176,7 +176,7 @@ def _predict(args: argparse.Namespace) -> None:
     with job(args.scheduler, "predicting"):
         found = predict(data, fitted, newdata, **named(args, *names))
         _write(found, args)
-    say(f"wrote {args.out}: {found.sizes['sample']:,} samples x {found.sizes['gene']:,} genes")
+    say(f"wrote {args.out}: {sizes(found)}")
 
 
 def _add_normalize(commands: Any) -> argparse.ArgumentParser:
@@ -213,19 +213,19 @@ def _add_normalize(commands: Any) -> argparse.ArgumentParser:
         help="of all genes, for acosh (default: %(default)s)",
     )
     add_counts(add)
+    add_dimensions(add)
     return add
 
 
 def _normalize(args: argparse.Namespace) -> None:
-    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.normalizing import normalize
 
     check_outputs(args)
-    data = open_data(args.data, counts=args.counts)
+    data = opened(args)
     with job(args.scheduler, f"normalising {size(data[args.counts])}"):
         names = ("method", "size_factors", "prior_count", "overdispersion", "counts")
         values = normalize(data, **named(args, *names))
-        _write(values.to_dataset(name=args.method), args)
+        write_values(values, args.method, args)
     say(f"wrote {args.out}: variable {args.method!r}")
 
 

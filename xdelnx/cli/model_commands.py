@@ -6,10 +6,11 @@ import argparse
 from typing import Any
 
 from xdelnx.cli.command import Command
+from xdelnx.cli.counts_given import opened, size
 from xdelnx.cli.fit_command import FIT
 from xdelnx.cli.jobs import job
-from xdelnx.cli.option_groups import add_adjust, add_shared
-from xdelnx.cli.output import check_outputs, finish, named, one_or_more, size
+from xdelnx.cli.option_groups import add_adjust, add_dimensions, add_shared
+from xdelnx.cli.output import check_outputs, finish, named, one_or_more
 
 
 def _add_test(commands: Any) -> argparse.ArgumentParser:
@@ -43,6 +44,7 @@ examples:
         metavar="X",
         help="test for log2 fold changes above X or below -X instead of any (default: %(default)s)",
     )
+    add_dimensions(add)
     add_adjust(add, None)
     add_shared(add)
     return add
@@ -51,15 +53,14 @@ examples:
 def _test(args: argparse.Namespace) -> None:
     from xdelnx.storage.stores import open_result
     from xdelnx.verbs.fitted import options_of
-    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.testing import test
 
     check_outputs(args)
     fitted = open_result(args.fit)
-    name = options_of(fitted)["counts"]
-    data = open_data(args.data, counts=name)
+    data = opened(args, fitted)
+    counts = data[options_of(fitted)["counts"]]
     contrast = None if args.contrast is None else one_or_more(args.contrast)
-    with job(args.scheduler, f"testing {size(data[name])}"):
+    with job(args.scheduler, f"testing {size(counts)}"):
         result = test(data, fitted, contrast, **named(args, "reduced", "lfc_threshold", "adjust", "device"))
     finish(result, args)
 

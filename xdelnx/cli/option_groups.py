@@ -31,6 +31,17 @@ def add_counts(add: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dimensions(add: argparse.ArgumentParser, where: str = "COUNTS", *, kept: bool = True) -> None:
+    """Names of the dimensions of the counts, and whether the result has them, too."""
+    also = "; the result has that name, too" if kept else ""
+    for dim in ("sample", "gene"):
+        add.add_argument(
+            f"--{dim}",
+            metavar="NAME",
+            help=f"name of the dimension of {where} along the {dim}s{also} (default: {dim})",
+        )
+
+
 def add_model(add: argparse.ArgumentParser) -> None:
     """What kind of model is fitted."""
     add_size_factors(add)

@@ -26,12 +26,6 @@ def one_or_more(values: Sequence[str]) -> Any:
     return values[0] if len(values) == 1 else list(values)
 
 
-def size(counts: xr.DataArray) -> str:
-    """Samples, genes and blocks in words."""
-    blocks = f" in {counts.data.numblocks[1]} blocks" if counts.chunks else ""
-    return f"{counts.sizes['sample']:,} samples x {counts.sizes['gene']:,} genes{blocks}"
-
-
 def check_outputs(args: argparse.Namespace) -> None:
     """Refuse before the work starts rather than after it."""
     from xdelnx.storage.delimited import TABLES, table_suffix
@@ -48,27 +42,39 @@ def check_outputs(args: argparse.Namespace) -> None:
     check_output(args.table, overwrite=args.overwrite, table=True, apart_from=(*inputs, args.out))
 
 
+def write_values(values: xr.DataArray, name: str, args: argparse.Namespace) -> None:
+    """Write one variable as a store of its own, which remembers what its dimensions are called."""
+    from xdelnx.storage.dimensions import names_of, remembering
+    from xdelnx.storage.stores import write_store
+
+    dataset = remembering(values.to_dataset(name=name), names_of(values.attrs))
+    write_store(dataset, args.out, overwrite=args.overwrite)
+
+
 def finish(result: xr.Dataset, args: argparse.Namespace) -> None:
     """Write the store and the table, both or neither, and say what was found."""
+    from xdelnx.storage.dimensions import as_ours, names_of
     from xdelnx.storage.stores import replacing, write_store
     from xdelnx.verbs.describing import findings
 
     table = replacing(args.table, overwrite=args.overwrite, table=True) if args.table else nullcontext()
+    ours = as_ours(result, names_of(result.attrs))
     with table as partial:
         if partial is not None:
-            _write_table(_genes(result), partial, Path(args.table))
+            _write_table(_genes(ours), partial, Path(args.table))
         write_store(result, args.out, overwrite=args.overwrite)
-    for line in findings(result):
+    for line in findings(ours):
         say(line)
     say(f"wrote {args.out}" + (f" and {args.table}" if args.table else ""))
 
 
 def write_table(result: xr.Dataset, args: argparse.Namespace) -> None:
     """Write the table alone, of a store that is there."""
+    from xdelnx.storage.dimensions import as_ours, names_of
     from xdelnx.storage.stores import replacing
 
     with replacing(args.table, overwrite=args.overwrite, table=True) as partial:
-        _write_table(_genes(result), partial, Path(args.table))
+        _write_table(_genes(as_ours(result, names_of(result.attrs))), partial, Path(args.table))
 
 
 def _genes(result: xr.Dataset) -> pd.DataFrame:

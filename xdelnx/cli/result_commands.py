@@ -6,15 +6,17 @@ import argparse
 from typing import Any
 
 from xdelnx.cli.command import Command
+from xdelnx.cli.counts_given import opened, size
 from xdelnx.cli.jobs import job, say
 from xdelnx.cli.option_groups import (
     add_adjust,
     add_by,
     add_counts,
+    add_dimensions,
     add_size_factors,
     add_table,
 )
-from xdelnx.cli.output import check_outputs, finish, named, size
+from xdelnx.cli.output import check_outputs, finish, named
 
 
 def _add_rank_genes(commands: Any) -> argparse.ArgumentParser:
@@ -46,16 +48,16 @@ examples:
     add_size_factors(add)
     add_adjust(add, "bh")
     add_counts(add)
+    add_dimensions(add)
     add_table(add)
     return add
 
 
 def _rank_genes(args: argparse.Namespace) -> None:
-    from xdelnx.verbs.inputs import open_data
     from xdelnx.verbs.markers import rank_genes
 
     check_outputs(args)
-    data = open_data(args.data, counts=args.counts)
+    data = opened(args)
     with job(args.scheduler, f"ranking {size(data[args.counts])} by {', '.join(args.by)}"):
         result = rank_genes(
             data,
@@ -96,11 +98,12 @@ def _shrink_lfc(args: argparse.Namespace) -> None:
 def _add_report(commands: Any) -> argparse.ArgumentParser:
     add = commands.add_parser("report", help="write a page about a fit", allow_abbrev=False)
     add.description = """\
-Write one HTML page about a fit: its design, samples, diagnostics with advice, pictures, tables to search, and the
-commands that repeat it. It needs no network."""
+Write one HTML page about a fit and its tests: the design, samples, diagnostics with advice, pictures, tables to
+search, and the commands that repeat it. It needs no network."""
     add.epilog = """\
 examples:
   xdelnx report fit.zarr report.html --data counts.zarr
+  xdelnx report fit.zarr report.html --data counts.zarr --tests B_A.zarr --tests C_A.zarr
   xdelnx report fit.zarr report.html --contrasts "drug[T.B]" --fdr 0.1"""
     add.add_argument("fit", metavar="FIT", help="the store that xdelnx fit wrote")
     add.add_argument("out", metavar="OUT", help="HTML file to write")
@@ -110,10 +113,17 @@ examples:
         help="the store of counts the fit was made from, for pictures of samples and of single genes (default: none)",
     )
     add.add_argument(
+        "--tests",
+        action="append",
+        metavar="TEST",
+        default=[],
+        help="store that xdelnx test wrote of this fit, to be shown, too; may be given several times (default: none)",
+    )
+    add.add_argument(
         "--contrasts",
         action="append",
         metavar="CONTRAST",
-        help="contrast of the fit to show; may be given several times (default: all)",
+        help="contrast of the fit or of the tests to show; may be given several times (default: all)",
     )
     add.add_argument(
         "--fdr",
@@ -139,17 +149,16 @@ examples:
 
 def _report(args: argparse.Namespace) -> None:
     from xdelnx.reporting.writing import report
-    from xdelnx.storage.stores import check_output, open_result
-    from xdelnx.verbs.fitted import options_of
-    from xdelnx.verbs.inputs import open_data
+    from xdelnx.storage.stores import TESTED, check_output, open_result
 
-    inputs = [store for store in (args.fit, args.data) if store is not None]
+    inputs = [store for store in (args.fit, args.data, *args.tests) if store is not None]
     check_output(args.out, overwrite=args.overwrite, table=True, apart_from=inputs)
     fitted = open_result(args.fit)
-    data = None if args.data is None else open_data(args.data, counts=options_of(fitted)["counts"])
+    data = None if args.data is None else opened(args, fitted)
     with job(args.scheduler, f"writing a report of {args.fit}"):
         options = named(args, "contrasts", "fdr", "n_genes", "title", "overwrite")
-        report(fitted, args.out, data, **options)
+        tests = [open_result(store, needed=TESTED) for store in args.tests]
+        report(fitted, args.out, data, tests=tests, **options)
     say(f"wrote {args.out}")
 
 

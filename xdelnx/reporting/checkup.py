@@ -13,6 +13,7 @@ from xdelnx.algorithms.scaling import METHODS
 from xdelnx.reporting import diagnostics
 from xdelnx.reporting.diagnostics import Finding
 from xdelnx.reporting.pvalue_shapes import pvalue_shape
+from xdelnx.reporting.tested import rows_of, threshold_of
 from xdelnx.schema import CONTRAST, GENE, SAMPLE
 from xdelnx.verbs.inputs import as_counts
 from xdelnx.verbs.normalizing import normalize
@@ -63,13 +64,17 @@ def findings_of_contrast(tests: xr.Dataset, fit: xr.Dataset, fdr: float) -> list
 def _of_contrast(tests: xr.Dataset, fit: xr.Dataset, fdr: float) -> Iterator[Finding | None]:
     name = str(tests[CONTRAST].values)
     yield diagnostics.hits(tests["padj"].values, fdr, name)
-    yield pvalue_shape(tests["pval"].values, name)
+    if not threshold_of(tests):  # beyond one, p-values of genes that do not change are large by design
+        yield pvalue_shape(tests["pval"].values, name)
     yield diagnostics.fold_change_shift(tests["log2fc"].values, fit["mean"].values, name)
-    if json.loads(fit.attrs.get("options", "{}")).get("size_factors") in METHODS and "lfc_se" in tests:
+    if (
+        json.loads(fit.attrs.get("options", "{}")).get("size_factors") in METHODS
+        and "lfc_se" in tests
+        and not threshold_of(tests)
+    ):
         error = tests["lfc_se"].values * np.log(2.0)
         yield diagnostics.misleading_factors(tests["coef"].values, error, tests["pval"].values, name)
-    weights = fit["contrast_weight"].sel({CONTRAST: tests[CONTRAST]}).values
+    weights = rows_of(tests)
     terms = json.loads(fit.attrs.get("design_terms", "{}"))
-    single = np.isfinite(weights).all(axis=1).sum() == 1
-    if SAMPLE in fit.dims and terms and single:
+    if SAMPLE in fit.dims and terms and len(weights) == 1:
         yield diagnostics.confounding(fit["design"].values, weights[0], terms, name)

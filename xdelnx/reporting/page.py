@@ -43,8 +43,10 @@ class Contents:
         Name (empty without groups) and fit of each group of samples.
     findings
         Of each part, in the same order.
+    tests
+        Tests of the fit.
     results
-        Contrasts of all parts.
+        Contrasts of all parts and tests.
     data
         The counts, or None.
     fdr
@@ -55,6 +57,7 @@ class Contents:
     fit: xr.Dataset
     parts: Sequence[tuple[str, xr.Dataset]]
     findings: Sequence[list[Finding]]
+    tests: Sequence[xr.Dataset]
     results: Sequence[Result]
     data: Any
     fdr: float
@@ -70,7 +73,7 @@ def page(contents: Contents) -> str:
         "Dispersions": _dispersions(contents),
         "Results": _results(contents),
         "Fits of genes": _statuses(contents),
-        "How it was made": _provenance(contents.fit),
+        "How it was made": _provenance(contents),
     }
     shown = {name: content for name, content in sections.items() if content}
     links = [element("li", element("a", name, href=f"#{_key(name)}")) for name in shown]
@@ -119,7 +122,8 @@ def _summary(contents: Contents) -> Html:
     """What each contrast found, with links to it."""
     if not contents.results:
         return element(
-            "p", "The fit has no tests: ask for some with xdelnx.test, or fit(..., contrasts='last')."
+            "p",
+            "There are no tests: ask for some with fit(..., contrasts='last'), or pass tests=, of xdelnx.test.",
         )
     rows = []
     for result in contents.results:
@@ -219,20 +223,28 @@ def _samples(contents: Contents) -> Html:
     }
     pictures = []
     if contents.data is not None:
-        counts = words.options_of(fit).get("counts", "counts")
-        samples = as_counts(contents.data, counts).samples
+        samples = _samples_of(contents)
         own = {
             str(name): (str(name), values.tolist()) for name, values in samples.items() if name not in columns
         }
         columns |= {
             name: (title, [_text(value) for value in values]) for name, (title, values) in own.items()
         }
-        pictures = _sample_pictures(contents.data, fit, samples, counts)
+        pictures = _sample_pictures(contents.data, fit, samples, _counts_of(fit))
     titles = [{"name": name, "title": title} for name, (title, _) in columns.items()]
     table = data_table(
         "samples-table", "Samples", titles, [values for _, values in columns.values()], "samples.csv"
     )
     return joined([table, element("div", *pictures, class_="figures") if pictures else ""])
+
+
+def _counts_of(fit: xr.Dataset) -> str:
+    return str(words.options_of(fit).get("counts", "counts"))
+
+
+def _samples_of(contents: Contents) -> Any:
+    """Table of the samples' columns; None without the counts."""
+    return None if contents.data is None else as_counts(contents.data, _counts_of(contents.fit)).samples
 
 
 def _text(value: Any) -> Any:
@@ -307,10 +319,11 @@ def _names(fit: xr.Dataset, chosen: np.ndarray, kind: Status) -> str:
     return ", ".join(names[:LISTED_GENES]) + (", ..." if len(names) > LISTED_GENES else "")
 
 
-def _provenance(fit: xr.Dataset) -> Html:
-    """Options, versions, and the commands that repeat the fit."""
-    parts = [element("h3", "Again, in Python"), _code("python", words.python_commands(fit))]
-    shell = words.shell_commands(fit)
+def _provenance(contents: Contents) -> Html:
+    """Options, versions, and the commands that repeat the fit and its tests."""
+    fit, tests = contents.fit, words.test_options(contents.fit, contents.tests, _samples_of(contents))
+    parts = [element("h3", "Again, in Python"), _code("python", words.python_commands(fit, tests))]
+    shell = words.shell_commands(fit, tests)
     if shell:
         parts += [element("h3", "Again, on the command line"), _code("shell", shell)]
     options = [(element("code", name), value, meaning) for name, value, meaning in words.option_rows(fit)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from xdelnx.reporting.diagnostics import Finding, Severity
 from xdelnx.reporting.pictures import image, picture
 from xdelnx.reporting.sample_columns import design_columns
 from xdelnx.reporting.tables import data_table
+from xdelnx.reporting.tested import each_contrast, threshold_of
 from xdelnx.reporting.words import options_of
 from xdelnx.schema import CONTRAST, GENE
 from xdelnx.verbs.inputs import as_counts
@@ -30,6 +31,7 @@ SECTIONS_WITH_PICTURES = 20
 SECTIONS_WITH_COUNTS = 6  # whose best genes' counts are shown
 GENES_SHOWN = 4
 MAPPED_SAMPLES = 500
+SAME = 1e-6  # of two answers to one question, where a fit and a test iterate from different values
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,47 @@ class Result:
 
 
 def results_of(
-    parts: Sequence[tuple[str, xr.Dataset]], contrasts: Sequence[str], fdr: float, n_genes: int
+    parts: Sequence[tuple[str, xr.Dataset]],
+    tests: Sequence[xr.Dataset],
+    contrasts: Sequence[str],
+    fdr: float,
+    n_genes: int,
 ) -> list[Result]:
-    """Every contrast of every part (a group's name and its fit), those that were tested."""
+    """Every contrast of every part (a group's name and its fit) and of tests of the fit, those that were tested."""
     found: list[Result] = []
     for group, fit in parts:
-        for name in contrasts:
-            tests = fit.sel({CONTRAST: name})
-            if not np.isfinite(tests["df1"].values).all():
+        for name, one in _chosen([fit, *tests], contrasts):
+            if not np.isfinite(one["df1"].values).all():
                 continue  # a contrast of another group's levels
-            title = f"{name}, {group}" if group else name
-            findings = findings_of_contrast(tests, fit, fdr)
-            found.append(Result(f"result-{len(found)}", title, tests, fit, findings, n_genes))
+            if any(_equal(one, other.tests) for other in found if other.fit is fit):
+                continue  # a test of what the fit has tested already
+            title = _title(name, group, one, [result.title for result in found])
+            findings = findings_of_contrast(one, fit, fdr)
+            found.append(Result(f"result-{len(found)}", title, one, fit, findings, n_genes))
     return found
+
+
+def _chosen(results: Sequence[xr.Dataset], contrasts: Sequence[str]) -> Iterator[tuple[str, xr.Dataset]]:
+    """Label and tests of the contrasts that are to be shown, in the order they are named."""
+    there = [pair for result in results for pair in each_contrast(result)]
+    for wanted in dict.fromkeys(contrasts):
+        yield from ((name, one) for name, one in there if name == wanted)
+
+
+def _equal(one: xr.Dataset, other: xr.Dataset) -> bool:
+    same = str(one[CONTRAST].values) == str(other[CONTRAST].values)
+    return same and all(
+        np.allclose(one[name], other[name], rtol=SAME, atol=0.0, equal_nan=True)
+        for name in ("log2fc", "pval", "padj")
+    )
+
+
+def _title(name: str, group: str, one: xr.Dataset, taken: Sequence[str]) -> str:
+    """Say what was tested, in words that no other section has."""
+    beyond = threshold_of(one)
+    title = ", ".join(filter(None, [name, f"log2 fold changes beyond {beyond:g}" if beyond else "", group]))
+    same = sum(other.split(" (test ")[0] == title for other in taken)
+    return f"{title} (test {same + 1})" if same else title
 
 
 def section(result: Result, place: int, fdr: float, data: Any) -> Html:

@@ -7,13 +7,17 @@ import json
 import platform
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
-from xdelnx.schema import COEFFICIENT
+from xdelnx.designs.design import design_from_result
+from xdelnx.reporting.tested import questions_of, threshold_of
+from xdelnx.schema import COEFFICIENT, GENE, SAMPLE
+from xdelnx.storage.dimensions import names_of
 from xdelnx.verbs.inputs import GIVEN
 
 PACKAGES = (
@@ -139,26 +143,49 @@ def changed_options(fit: xr.Dataset) -> dict[str, Any]:
     changed = {
         name: value for name, value in options_of(fit).items() if name in defaults and value != defaults[name]
     }
-    return changed | ({"reference": reference_of(fit)} if reference_of(fit) else {})
+    return changed | ({"reference": reference_of(fit)} if reference_of(fit) else {}) | names_of(fit.attrs)
 
 
-def python_commands(fit: xr.Dataset) -> str:
-    """Write the Python that repeats the fit."""
+def test_options(
+    fit: xr.Dataset, tests: Sequence[xr.Dataset], samples: pd.DataFrame | None
+) -> list[dict[str, Any]]:
+    """Arguments of `xdelnx.test` that repeat tests of a fit; ``contrast`` as a list."""
+    if not tests:
+        return []
+    model = design_from_result(fit)
+    return [
+        {"contrast": questions_of(test, model, samples)}
+        | ({"lfc_threshold": threshold_of(test)} if threshold_of(test) else {})
+        for test in tests
+    ]
+
+
+def python_commands(fit: xr.Dataset, tests: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Write the Python that repeats the fit and its tests."""
     formula = fit.attrs.get("design_formula")
     arguments = [repr(formula) if formula else "design"]
     arguments += [
-        f"{name}={name if value == GIVEN else repr(value)}" for name, value in changed_options(fit).items()
+        f"{name}={name if value == GIVEN else repr(value)}"
+        for name, value in changed_options(fit).items()
+        if name not in (SAMPLE, GENE)  # which the data knows
     ]
     given = [name for name, value in changed_options(fit).items() if value == GIVEN]
     given += [] if formula else ["design"]
-    lines = ["import xdelnx as xd", "", 'data = xd.open_counts("counts.zarr")']
+    dims = "".join(f", {dim}={name!r}" for dim, name in names_of(fit.attrs).items())
+    lines = ["import xdelnx as xd", "", f'data = xd.open_counts("counts.zarr"{dims})']
     lines += [f"# {name}: the array that was handed over to this fit" for name in given]
-    lines += [f"fit = xd.fit(data, {', '.join(arguments)})", 'xd.report(fit, "report.html", data)']
+    lines.append(f"fit = xd.fit(data, {', '.join(arguments)})")
+    for k, test in enumerate(tests, start=1):
+        asked = test["contrast"] if len(test["contrast"]) > 1 else test["contrast"][0]
+        others = [f"{name}={value!r}" for name, value in test.items() if name != "contrast"]
+        lines.append(f"test{k} = xd.test({', '.join(['data', 'fit', repr(asked), *others])})")
+    shown = ", ".join(f"test{k}" for k in range(1, len(tests) + 1))
+    lines.append(f'xd.report(fit, "report.html", data{f", tests=[{shown}]" if tests else ""})')
     return "\n".join(lines)
 
 
-def shell_commands(fit: xr.Dataset) -> str | None:
-    """Write the commands that repeat the fit; None where an array was handed over, which a command cannot take."""
+def shell_commands(fit: xr.Dataset, tests: Sequence[Mapping[str, Any]] = ()) -> str | None:
+    """Write the commands that repeat fit and tests; None where an array was handed over, which none can take."""
     formula = fit.attrs.get("design_formula")
     changed = changed_options(fit)
     if not formula or any(
@@ -167,7 +194,14 @@ def shell_commands(fit: xr.Dataset) -> str | None:
         return None
     words = [word for name, value in changed.items() for word in _option_words(name, value)]
     command = ["xdelnx", "fit", "counts.zarr", "fit.zarr", "--design", formula, *words]
-    return f"{shlex.join(command)}\nxdelnx report fit.zarr report.html --data counts.zarr"
+    commands, report = [command], ["xdelnx", "report", "fit.zarr", "report.html", "--data", "counts.zarr"]
+    for k, test in enumerate(tests, start=1):
+        if any(not isinstance(one, str) for one in test["contrast"]):
+            return None
+        words = [word for name, value in test.items() for word in _option_words(name, value)]
+        commands.append(["xdelnx", "test", "counts.zarr", "fit.zarr", f"test{k}.zarr", *words])
+        report += ["--tests", f"test{k}.zarr"]
+    return "\n".join(map(shlex.join, [*commands, report]))
 
 
 def _nested(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from xdelnx.messages import closest, fail
 from xdelnx.reporting.checkup import findings_of_fit
 from xdelnx.reporting.page import Contents, page
 from xdelnx.reporting.results import results_of
+from xdelnx.reporting.tested import as_tests, each_contrast
 from xdelnx.reporting.words import options_of
-from xdelnx.schema import CONTRAST, GENE, SAMPLE
+from xdelnx.schema import GENE, SAMPLE
+from xdelnx.storage.counts_at import open_data
+from xdelnx.storage.dimensions import as_ours, names_of, remembering
 from xdelnx.storage.stores import check_output, replacing
 from xdelnx.verbs.inputs import as_counts
 
@@ -27,13 +30,14 @@ def report(
     path: str | os.PathLike[str],
     data: Any = None,
     *,
+    tests: xr.Dataset | Sequence[xr.Dataset] = (),
     contrasts: str | Sequence[str] | None = None,
     fdr: float = 0.05,
     n_genes: int | None = None,
     title: str = "Differential expression",
     overwrite: bool = False,
 ) -> Path:
-    """Write a page about a fit: its design, samples, diagnostics with advice, pictures, results, and how to repeat it.
+    """Write a page about a fit and its tests: design, samples, diagnostics with advice, pictures, how to repeat it.
 
     The page is one HTML file that needs no network. Its tables can be sorted, searched and saved, its volcano
     and MA plots name the genes; it prints.
@@ -45,10 +49,12 @@ def report(
     path
         File to write, ``.html``: whole or not at all.
     data
-        The counts the fit was made from, for the parts that need them (PCA, MDS, outlying samples, counts of the best
-        genes, heat maps). Not used for a fit by groups.
+        The counts the fit was made from, or their path, for the parts that need them (PCA, MDS, outlying samples,
+        counts of the best genes, heat maps). Not used for a fit by groups.
+    tests
+        What `test` returned for this fit, one or several: shown after the fit's own contrasts.
     contrasts
-        Labels of the contrasts to show; all by default.
+        Labels of the contrasts to show, of the fit and of the tests; all by default.
     fdr
         False discovery rate up to which a gene counts as found.
     n_genes
@@ -67,7 +73,7 @@ def report(
     Raises
     ------
     ValueError, TypeError
-        The Dataset is not a fit, a contrast is not in it, or the counts are not those it was made from.
+        The Dataset is not a fit, a contrast is not in it, or the counts or tests are not those of it.
     FileExistsError
         The file is there and ``overwrite`` is not set.
 
@@ -81,18 +87,21 @@ def report(
     """
     _check(fit, fdr, n_genes)
     check_output(path, overwrite=overwrite, table=True)
-    fit = fit.compute()
+    names = names_of(fit.attrs)
+    fit = remembering(as_ours(fit, names).compute(), names)
     by = options_of(fit).get("by")
     parts = [("", fit)] if by is None else _groups(fit, by)
-    labels = _labels(fit, contrasts)
-    data = None if data is None or by is not None else _same(data, fit)
+    asked = as_tests(as_ours(tests, names), fit)
+    labels = _labels([fit, *asked], contrasts)
+    data = None if data is None or by is not None else _same(data, fit, names)
     rows = max(ROWS // max(len(labels) * len(parts), 1), FEWEST_ROWS) if n_genes is None else n_genes
     contents = Contents(
         title=title,
         fit=fit,
         parts=parts,
         findings=[findings_of_fit(part, data) for _, part in parts],
-        results=results_of(parts, labels, fdr, rows),
+        tests=asked,
+        results=results_of(parts, asked, labels, fdr, rows),
         data=data,
         fdr=fdr,
     )
@@ -127,23 +136,26 @@ def _groups(fit: xr.Dataset, by: str) -> list[tuple[str, xr.Dataset]]:
     return parts
 
 
-def _labels(fit: xr.Dataset, contrasts: str | Sequence[str] | None) -> list[str]:
+def _labels(results: Sequence[xr.Dataset], contrasts: str | Sequence[str] | None) -> list[str]:
     """Labels of the contrasts to show."""
-    known = [str(name) for name in fit[CONTRAST].values] if CONTRAST in fit.dims else []
+    known = [name for result in results for name, _ in each_contrast(result)]
     if contrasts is None:
         return known
     wanted = [contrasts] if isinstance(contrasts, str) else list(contrasts)
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        fail(f"no contrast {unknown[0]!r} in the fit; {closest(unknown[0], known, 'contrasts')}")
+        fail(f"no contrast {unknown[0]!r} in the fit or its tests; {closest(unknown[0], known, 'contrasts')}")
     return wanted
 
 
-def _same(data: Any, fit: xr.Dataset) -> Any:
+def _same(data: Any, fit: xr.Dataset, names: Mapping[str, Any]) -> Any:
     """Return the counts as a Dataset if they are those of the fit."""
-    table = as_counts(data, options_of(fit).get("counts", "counts"))
-    for dim, names in ((SAMPLE, table.sample_names), (GENE, table.genes)):
-        if [str(name) for name in names] != [str(name) for name in fit[dim].values]:
+    counts = options_of(fit).get("counts", "counts")
+    if isinstance(data, str | os.PathLike):
+        data = open_data(data, counts=counts, **names)
+    table = as_counts(as_ours(data, names), counts)
+    for dim, labels in ((SAMPLE, table.sample_names), (GENE, table.genes)):
+        if [str(label) for label in labels] != [str(name) for name in fit[dim].values]:
             fail(
                 f"the {dim}s of the data are not those of the fit, in its order; pass the counts it was made from"
             )

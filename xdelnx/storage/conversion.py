@@ -34,6 +34,8 @@ def convert(
     genes: Any = None,
     memory: int | str = "1GB",
     overwrite: bool = False,
+    sample: str | None = None,
+    gene: str | None = None,
     progress: bool | None = None,  # noqa: ARG001 - `watched` reads it
 ) -> xr.Dataset:
     """Convert counts to a Zarr store in gene-major chunks, in bounded memory.
@@ -70,6 +72,8 @@ def convert(
         gene, if the input is stored by gene).
     overwrite
         Replace an existing store.
+    sample, gene
+        Names of the dimensions of a Zarr store of xarray, where they are others; what is written has these.
     progress
         As in `xdelnx.fit`.
 
@@ -94,7 +98,9 @@ def convert(
     check_output(store, overwrite=overwrite, apart_from=inputs)
     size = as_bytes(memory)
     chosen = (layers,) if isinstance(layers, str) else tuple(layers or ())
-    choice = Choice(layer=layer, layers=chosen, raw=raw, samples=samples, genes=genes)
+    choice = Choice(
+        layer=layer, layers=chosen, raw=raw, samples=samples, genes=genes, sample=sample, gene=gene
+    )
     with ExitStack() as files:
         found = open_source(source, choice, files)
         with replacing(store, overwrite=overwrite) as partial, writing(zarr_safe(found.labels), partial):

@@ -27,6 +27,7 @@ from xdelnx.chunks.blocks import settled
 from xdelnx.chunks.disks import full_disk_told
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
+from xdelnx.storage.dimensions import as_ours, as_theirs, names_of, remembering, told
 from xdelnx.storage.unfinished import note
 from xdelnx.storage.untrusted import open_group
 
@@ -45,7 +46,9 @@ _MISSING = ("", "NA", "<missing>")
 # ---------------------------------------------------------------- reading a store
 
 
-def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
+def open_counts(
+    store: Any, *, counts: str = "counts", sample: str | None = None, gene: str | None = None
+) -> xr.Dataset:
     """Open a Zarr store of counts lazily, in blocks of genes.
 
     Parameters
@@ -55,6 +58,8 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
         xarray, or an opened Zarr store object.
     counts
         Name of the variable that holds the counts, with the dimensions `sample` and `gene`.
+    sample, gene
+        Names of these dimensions in the store, where they are others; verbs then know them.
 
     Returns
     -------
@@ -71,7 +76,15 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
         If it is not a Zarr store, an AnnData, has no such variable, or the
         variable lacks one of the two dimensions.
     """
-    dataset = open_lazily(store)
+    found = open_as_ours(store, counts=counts, sample=sample, gene=gene)
+    return as_theirs(found, names_of(found.attrs))
+
+
+def open_as_ours(store: Any, *, counts: str, sample: Any = None, gene: Any = None) -> xr.Dataset:
+    """Do as `open_counts`, but with the dimensions `sample` and `gene`; an attribute remembers other names."""
+    found = open_lazily(store)
+    names = names_of(found.attrs) | told({SAMPLE: sample, GENE: gene}, found.dims)
+    dataset = as_ours(found, names)
     if counts not in dataset:
         fail(
             f"the store {store} has no variable {counts!r}; {closest(counts, dataset.data_vars, 'variables')}"
@@ -81,7 +94,7 @@ def open_counts(store: Any, *, counts: str = "counts") -> xr.Dataset:
     for name, variable in dataset.data_vars.items():
         per_entry = {SAMPLE, GENE} <= set(variable.dims)
         dataset[name] = variable.chunk(blocks).transpose(SAMPLE, GENE, ...) if per_entry else variable.load()
-    return dataset
+    return remembering(dataset, names)
 
 
 def open_result(store: Any, *, needed: tuple[str, ...] = FITTED) -> xr.Dataset:
@@ -232,10 +245,11 @@ def _safe_strings(variable: xr.Variable) -> xr.Variable:
 
 def _chunked(dataset: xr.Dataset) -> xr.Dataset:
     """Gene-major chunks for what has samples and genes; chunks of one size for whatever else is lazy."""
+    sample, gene = ({SAMPLE: SAMPLE, GENE: GENE} | names_of(dataset.attrs)).values()
     for name, variable in dataset.data_vars.items():
-        if {SAMPLE, GENE} <= set(variable.dims):
-            width = gene_chunk(variable.sizes[SAMPLE], variable.sizes[GENE], variable.dtype)
-            dataset[name] = variable.chunk({SAMPLE: -1, GENE: width})
+        if {sample, gene} <= set(variable.dims):
+            width = gene_chunk(variable.sizes[sample], variable.sizes[gene], variable.dtype)
+            dataset[name] = variable.chunk({sample: -1, gene: width})
         elif variable.chunks is not None:
             sizes = {dim: max(chunks, default=1) or 1 for dim, chunks in variable.chunksizes.items()}
             dataset[name] = variable.chunk(sizes)

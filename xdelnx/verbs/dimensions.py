@@ -1,97 +1,75 @@
-"""Dimensions of other names than ``sample`` and ``gene``, which verbs take in and give back."""
+"""Dimensions of other names than ``sample`` and ``gene``, which verbs take in and give back; counts at a path."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 import xarray as xr
 
-from xdelnx.messages import fail, listing
+from xdelnx.checks import json_object
 from xdelnx.schema import GENE, SAMPLE
-
-ATTRIBUTE = "dimensions"  # of a result: the other names, as JSON by ours
+from xdelnx.storage.counts_at import open_data
+from xdelnx.storage.dimensions import as_ours, as_theirs, names_of, told
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def any_dims(verb: Callable[P, R]) -> Callable[P, R]:
-    """Let a verb take data whose dimensions have other names, and give results with the same.
+    """Let a verb take data whose dimensions have other names, or its path, and give results with the same names.
 
     They are given as its arguments ``sample`` and ``gene``, if it has both, or known from a result among its
     arguments. The verb itself, which never sees them, has dimensions of the schema's names.
     """
-    told = [dim for dim in (SAMPLE, GENE) if {SAMPLE, GENE} <= set(signature(verb).parameters)]
+    parameters = [*signature(verb).parameters]
+    takes_names = {SAMPLE, GENE} <= {*parameters}
 
     @wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        options: dict[str, Any] = dict(kwargs)
-        asked = {dim: options.pop(dim) for dim in told if options.get(dim) is not None}
-        arguments = [*args, *options.values()]
-        names = _remembered(arguments) | _checked(asked, arguments)
-        if not names:
-            return verb(*args, **options)
-        ours = {theirs: dim for dim, theirs in names.items()}
-        result = verb(
-            *(_renamed(value, ours) for value in args),
-            **{name: _renamed(value, ours) for name, value in options.items()},
-        )
-        return _given_back(result, names)
+        given: dict[Any, Any] = dict(enumerate(args)) | dict(kwargs)
+        asked = {dim: given.pop(dim, None) for dim in (SAMPLE, GENE) if takes_names}
+        names = _remembered(given.values())
+        place = _place("data", parameters, given)
+        if isinstance(given.get(place), str | os.PathLike):
+            given[place] = open_data(given[place], counts=_counts(given), **_said(names, asked))
+            names |= names_of(given[place].attrs)
+        else:
+            first = given.get(place)
+            names |= told(asked, first.dims if isinstance(first, xr.Dataset | xr.DataArray) else None)
+        if names:
+            given = {name: as_ours(value, names) for name, value in given.items()}
+        positional = [given.pop(place) for place in range(len(args))]
+        result: Any = verb(*positional, **given)
+        return as_theirs(result, names)
 
     return run
 
 
-def _remembered(arguments: list[Any]) -> dict[str, str]:
-    """Names that results among the arguments have."""
+def _place(name: str, parameters: list[str], given: dict[Any, Any]) -> Any:
+    """Where an argument stands: its position, or its name."""
+    at = parameters.index(name) if name in parameters else None
+    return at if at in given else name
+
+
+def _remembered(arguments: Iterable[Any]) -> dict[str, str]:
+    """Names that data and results among the arguments have."""
     names: dict[str, str] = {}
     for value in arguments:
         if isinstance(value, xr.Dataset | xr.DataArray):
-            found = value.attrs.get(ATTRIBUTE)
-            names |= json.loads(found) if isinstance(found, str) else {}
+            names |= names_of(value.attrs)
     return names
 
 
-def _checked(asked: Mapping[str, Any], arguments: list[Any]) -> dict[str, str]:
-    """Raise if a name is no text, or no dimension of the data."""
-    for dim, name in asked.items():
-        if not isinstance(name, str):
-            msg = f"{dim} is the name of the {dim}s' dimension, received {name!r}"
-            raise TypeError(msg)
-        data = arguments[0] if arguments else None
-        if isinstance(data, xr.Dataset | xr.DataArray) and name not in data.dims:
-            fail(f"{dim}={name!r} is not a dimension of the data, whose dimensions are {listing(data.dims)}")
-    if len({*asked.values()}) < len(asked):
-        fail(f"{SAMPLE} and {GENE} are both called {asked[GENE]!r}")
-    return {dim: name for dim, name in asked.items() if name != dim}
+def _said(names: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
+    return names | {dim: name for dim, name in asked.items() if name is not None}
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Labelled data with these dimensions called otherwise; anything else as it is."""
-    if not isinstance(value, xr.Dataset | xr.DataArray):
-        return value
-    here = {old: new for old, new in names.items() if old in value.dims}
-    taken = [
-        new
-        for new in here.values()
-        if new in (value.variables if isinstance(value, xr.Dataset) else value.coords)
-    ]
-    if taken:
-        names_back = {new: old for old, new in here.items()}
-        fail(
-            f"the data has a variable {taken[0]!r}, which is what its dimension {names_back[taken[0]]!r} is called in "
-            f"a fit; rename the variable, as with data.rename({taken[0]}='{taken[0]}_id')"
-        )
-    renamed = value.rename(here)
-    renamed.attrs = {name: what for name, what in value.attrs.items() if name != ATTRIBUTE}
-    return renamed
-
-
-def _given_back(result: Any, names: dict[str, str]) -> Any:
-    if not isinstance(result, xr.Dataset | xr.DataArray):
-        return result
-    here = {dim: name for dim, name in names.items() if dim in result.dims}
-    return result.rename(here).assign_attrs({ATTRIBUTE: json.dumps(names)})
+def _counts(given: dict[Any, Any]) -> Any:
+    """Name of the variable of the counts: as given, or as a fit among the arguments has it."""
+    fits = [value for value in given.values() if isinstance(value, xr.Dataset) and "options" in value.attrs]
+    remembered = json_object(fits[0].attrs, "options").get("counts", "counts") if fits else "counts"
+    return given.get("counts", remembered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from xdelnx.chunks.passes import Dispersion
 from xdelnx.designs.formulas import AbsentColumnError, read
 from xdelnx.messages import closest, counted, fail, listing, shown
 from xdelnx.schema import GENE, SAMPLE
+from xdelnx.storage.counts_at import from_anndata
 
 SMALLEST_WEIGHT = 1e-4  # of the sample that has most; less is nothing to the optimiser
 GIVEN = "given"  # in the options of a fit: an array that the fit was handed
@@ -91,55 +91,14 @@ def _as_dataset(data: Any, counts: str) -> xr.Dataset:
         return data
     if isinstance(data, xr.DataArray):
         return data.to_dataset(name=counts)
-    if isinstance(data, str | os.PathLike):
-        return open_data(data, counts=counts)
     if hasattr(data, "obs") and hasattr(data, "layers"):
-        return _from_anndata(data, counts)
+        return from_anndata(data, counts)
     msg = (
         f"data is a Dataset, a DataArray, an AnnData, or the path of an AnnData or of a store of counts; received "
         f"{type(data).__name__}; make a Dataset of a matrix y with xarray.Dataset({{'counts': (('sample', 'gene'), y), "
         "'condition': ('sample', labels)}, {'sample': names, 'gene': names_of_genes})"
     )
     raise TypeError(msg)
-
-
-def open_data(path: str | os.PathLike[str], *, counts: str = "counts") -> xr.Dataset:
-    """Open counts lazily: an AnnData file or Zarr store, or a store that `open_counts` opens.
-
-    Parameters
-    ----------
-    path
-        Where they are.
-    counts
-        Name of the variable of a store; of an AnnData its layer, or ``"X"``. ``"counts"`` is ``X`` too where there
-        is no such layer.
-    """
-    from xdelnx.storage.io import open_counts
-    from xdelnx.storage.untrusted import open_group
-
-    if os.fspath(path).endswith(".h5ad"):
-        return _from_anndata(path, counts)
-    if os.path.isdir(path):
-        group = open_group(path, "expected a store of counts, or an AnnData")
-        if group.attrs.get("encoding-type") == "anndata":
-            return _from_anndata(path, counts)
-    return open_counts(path, counts=counts)
-
-
-def _from_anndata(data: Any, counts: str) -> xr.Dataset:
-    from xdelnx.storage.io import anndata_counts
-
-    def choose(layers: Any) -> str | None:
-        return None if counts == "X" or (counts == "counts" and counts not in layers) else counts
-
-    dataset = anndata_counts(data, choose)
-    if counts == "counts":
-        return dataset
-    if counts in dataset.variables:
-        fail(
-            f"counts={counts!r} names a layer, and obs or var has a column of that name, too; rename the column"
-        )
-    return dataset.rename(counts=counts)
 
 
 def _labels(index: pd.Index) -> np.ndarray:

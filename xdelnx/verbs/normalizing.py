@@ -119,6 +119,7 @@ def _overdispersions(given: Any, table: inputs.Counts) -> np.ndarray:
     return values
 
 
+@any_dims
 def length_offset(
     lengths: Any, data: Any = None, *, method: str | None = None, counts: str = "counts"
 ) -> xr.DataArray:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from xdelnx.messages import fail, listing
 from xdelnx.schema import GENE, SAMPLE
-from xdelnx.storage.io import frame_of, the_package
+from xdelnx.storage.anndata_parts import chosen, encoding, frame, layer_of, shape_of
+from xdelnx.storage.io import frame_of
 from xdelnx.storage.pieces import Matrix
-from xdelnx.storage.readers.arrays import Compressed, Dense, reading
-from xdelnx.storage.readers.source import COUNTS, Choice, Source, with_metadata
+from xdelnx.storage.readers.arrays import Compressed, Dense
+from xdelnx.storage.readers.source import COUNTS, OF_XARRAY, Choice, Source, with_metadata
+from xdelnx.storage.unreadable import reading
 
 _TABLES_ONLY = "is for tables of counts; an AnnData has its own in "
 REFUSED = {"samples": f"{_TABLES_ONLY}.obs", "genes": f"{_TABLES_ONLY}.var"}
@@ -27,7 +28,7 @@ def from_group(group: Any, choice: Choice, path: Path) -> Source:
     ValueError
         If there is no such layer, or a matrix is not as it should be.
     """
-    choice.refuse(REFUSED)
+    choice.refuse(REFUSED | OF_XARRAY)
     _check_choice(choice)
     layers = group.get("layers", {})
     if choice.raw:
@@ -35,9 +36,9 @@ def from_group(group: Any, choice: Choice, path: Path) -> Source:
             fail(f"the AnnData has no .raw; leave out raw, or pass layer=, one of {listing(layers)}")
         parts = {COUNTS: group["raw/X"]}
     else:
-        parts = {COUNTS: _main(group.get("X"), layers, choice.layer)}
-    parts |= {name: _layer(layers, name) for name in choice.layers}
-    samples, genes = (_frame(group, name, path) for name in ("obs", "raw/var" if choice.raw else "var"))
+        parts = {COUNTS: chosen(group.get("X"), layers, choice.layer)}
+    parts |= {name: layer_of(layers, name) for name in choice.layers}
+    samples, genes = (frame(group, name, path) for name in ("obs", "raw/var" if choice.raw else "var"))
     where = {COUNTS: "raw/X" if choice.raw else "X" if choice.layer is None else f"layers/{choice.layer}"}
     matrices = {
         name: stored(part, f"{path}: {where.get(name, f'layers/{name}')}") for name, part in parts.items()
@@ -58,7 +59,7 @@ def from_object(adata: Any, choice: Choice) -> Source:
     if not all(hasattr(adata, name) for name in ("X", "obs", "var", "layers")):
         msg = f"convert takes an AnnData, a table (DataFrame) or a path; received {type(adata).__name__}"
         raise TypeError(msg)
-    choice.refuse(REFUSED)
+    choice.refuse(REFUSED | OF_XARRAY)
     _check_choice(choice)
     if adata.isbacked and adata.is_view:  # a view of a file has no array of its own
         adata = adata.to_memory()
@@ -67,8 +68,8 @@ def from_object(adata: Any, choice: Choice) -> Source:
             fail(f"the AnnData has no .raw; leave out raw, or pass layer=, one of {listing(adata.layers)}")
         parts, genes = {COUNTS: adata.raw.X}, adata.raw.var
     else:
-        parts, genes = {COUNTS: _main(adata.X, adata.layers, choice.layer)}, adata.var
-    parts |= {name: _layer(adata.layers, name) for name in choice.layers}
+        parts, genes = {COUNTS: chosen(adata.X, adata.layers, choice.layer)}, adata.var
+    parts |= {name: layer_of(adata.layers, name) for name in choice.layers}
     matrices = {name: in_memory(part, f"{name} of the AnnData") for name, part in parts.items()}
     return with_metadata(frame_of(adata.obs), frame_of(genes), matrices)
 
@@ -86,63 +87,14 @@ def _check_choice(choice: Choice) -> None:
         fail(f"layers= cannot carry {listing(reserved)}, a name that the store needs; rename the layer")
 
 
-def _main(x: Any, layers: Any, layer: str | None) -> Any:
-    if layer is not None:
-        return _layer(layers, layer)
-    if x is None or _encoding(x) == "null":
-        fail(f"the AnnData has no X; pass layer=, one of {listing(layers)}")
-    return x
-
-
-def _layer(layers: Any, name: str) -> Any:
-    if name not in layers:
-        fail(f"the AnnData has no layer {name!r}; it has {listing(layers)}")
-    return layers[name]
-
-
-def _frame(group: Any, name: str, path: Path) -> pd.DataFrame:
-    if name not in group:
-        fail(f"{path} is no AnnData, or is damaged: it has no {name}")
-    with reading(f"{path}: {name}"):
-        frame = the_package().io.read_elem(group[name])
-    if not isinstance(frame, pd.DataFrame):
-        fail(f"{path} was written by a very old anndata; read it and write it again, with anndata.read_h5ad")
-    return frame
-
-
-def _encoding(part: Any) -> str:
-    attrs = getattr(part, "attrs", {})
-    return attrs.get("encoding-type") or {"csr": "csr_matrix", "csc": "csc_matrix"}.get(
-        attrs.get("h5sparse_format", ""), ""
-    )
-
-
 def stored(part: Any, where: str) -> Matrix:
     """Give a matrix of HDF5 or Zarr, sparse or dense, with nothing of it read but where the samples begin."""
-    encoding = _encoding(part)
-    if encoding in ("csr_matrix", "csc_matrix"):
-        shape = part.attrs["shape"] if "shape" in part.attrs else part.attrs["h5sparse_shape"]
-        missing = [name for name in ("data", "indices", "indptr") if name not in part]
-        if missing:
-            fail(f"{where} is damaged: it has no {listing(missing)}")
-        for name in ("data", "indices"):
-            _check_chunks(part[name], f"{where}/{name}")
+    shape, kind = shape_of(part, where), encoding(part)
+    if kind in ("csr_matrix", "csc_matrix"):
         with reading(f"{where}/indptr"):
             indptr = np.asarray(part["indptr"][:]).astype(np.int64)
-        n_samples, n_genes = (int(size) for size in shape)
-        by_sample = encoding == "csr_matrix"
-        return Compressed(part["data"], part["indices"], indptr, (n_samples, n_genes), by_sample, where)
-    if not hasattr(part, "shape") or len(part.shape) != 2:
-        fail(f"{where} is no matrix that xdelnx can read (encoding {encoding or 'none'!r})")
+        return Compressed(part["data"], part["indices"], indptr, shape, kind == "csr_matrix", where)
     return _dense(part, where)
-
-
-def _check_chunks(array: Any, where: str) -> None:
-    """Raise ValueError if a Zarr array lacks chunks: read as zeros, they would be counts of other genes, or none."""
-    if getattr(array, "shards", None) is None and hasattr(array, "nchunks_initialized"):
-        there = array.nchunks_initialized
-        if there < array.nchunks:
-            fail(f"{where} is not complete: it has {there:,} of its {array.nchunks:,} chunks; copy it again")
 
 
 def _dense(array: Any, where: str) -> Dense:

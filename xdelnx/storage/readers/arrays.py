@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,18 +12,7 @@ from scipy.sparse import csc_array, csr_array
 from xdelnx.algorithms.matrices import as_matrix, native
 from xdelnx.messages import fail
 from xdelnx.storage.pieces import Piece, columns_of_rows, compact, index_type, tidy
-
-
-@contextmanager
-def reading(where: str) -> Iterator[None]:
-    """Say where, if a file cannot be read: it ends too early, or what is there cannot be decoded."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
-        msg = f"{where} cannot be read, so the file is damaged or not complete; copy it again ({error})"
-        raise OSError(msg) from error
+from xdelnx.storage.unreadable import reading
 
 
 def check_kind(dtype: np.dtype, where: str) -> np.dtype:

@@ -16,7 +16,7 @@ from xdelnx.messages import fail
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.delimited import MISSING, read_table
 from xdelnx.storage.pieces import Matrix, Piece, tidy
-from xdelnx.storage.readers.source import COUNTS, Choice, Source, with_metadata
+from xdelnx.storage.readers.source import COUNTS, OF_XARRAY, Choice, Source, with_metadata
 from xdelnx.storage.readers.tables import described, reading_text
 from xdelnx.storage.readers.ten_x import FEATURE_TYPE, check_types
 
@@ -46,7 +46,7 @@ def from_path(path: Path, choice: Choice) -> Source:
     ValueError
         If there are no names, or they are not as many as its rows and columns.
     """
-    choice.refuse(REFUSED)
+    choice.refuse(REFUSED | OF_XARRAY)
     with reading_text(path):
         matrix = MatrixMarket.open(path)
     before = path.name.removesuffix(".gz").removesuffix(".mtx").removesuffix("matrix")

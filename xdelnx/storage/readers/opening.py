@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from xdelnx.messages import fail, listing
+from xdelnx.storage.anndata_parts import hdf5
 from xdelnx.storage.delimited import TABLES, table_suffix
 from xdelnx.storage.readers import anndata_files, matrix_market, tables, ten_x, zarr_stores
-from xdelnx.storage.readers.arrays import reading
 from xdelnx.storage.readers.source import Choice, Source
 from xdelnx.storage.stores import open_lazily
 from xdelnx.storage.untrusted import open_group
@@ -45,7 +45,7 @@ def open_source(source: Any, choice: Choice, files: ExitStack) -> Source:
         msg = f"there is nothing at {path}"
         raise FileNotFoundError(msg)
     if path.is_file() and (path.suffix in _HDF5 or _is_hdf5(path)):
-        return _from_hdf5(files.enter_context(_hdf5(path)), choice, path)
+        return _from_hdf5(files.enter_context(hdf5(path)), choice, path)
     return _from_path(path, choice)
 
 
@@ -71,16 +71,6 @@ def _store(source: Any, choice: Choice) -> Source:
 def _is_hdf5(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(8) == b"\x89HDF\r\n\x1a\n"
-
-
-def _hdf5(path: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        msg = "reading HDF5 files needs the package h5py: pip install 'xdelnx[anndata]'"
-        raise ImportError(msg) from error
-    with reading(str(path)):
-        return h5py.File(path, "r")
 
 
 def _from_hdf5(file: Any, choice: Choice, path: Path) -> Source:

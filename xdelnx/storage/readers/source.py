@@ -14,6 +14,7 @@ from xdelnx.storage.labels import labelled
 from xdelnx.storage.pieces import Matrix
 
 COUNTS = "counts"
+OF_XARRAY = dict.fromkeys((SAMPLE, GENE), "is for a Zarr store of xarray, whose dimensions have names")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Choice:
         Whether the counts are those of `.raw`.
     samples, genes
         Tables of metadata.
+    sample, gene
+        Names of the dimensions.
     """
 
     layer: str | None = None
@@ -53,6 +56,8 @@ class Choice:
     raw: bool = False
     samples: Any = None
     genes: Any = None
+    sample: str | None = None
+    gene: str | None = None
 
     def refuse(self, reasons: dict[str, str]) -> None:
         """Raise ValueError if something was asked for that this kind of input does not have."""

@@ -22,7 +22,7 @@ from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.delimited import MISSING, MISSING_COUNTS, read_table, table_layout
 from xdelnx.storage.labels import names_of
 from xdelnx.storage.pieces import Piece, compact, tidy
-from xdelnx.storage.readers.source import COUNTS, Choice, Source, with_metadata
+from xdelnx.storage.readers.source import COUNTS, OF_XARRAY, Choice, Source, with_metadata
 
 _NONE = "names a layer of an AnnData; a table of counts has none, so leave {} out"
 REFUSED = {name: _NONE.format(name) for name in ("layer", "layers")} | {
@@ -54,7 +54,7 @@ def from_table(table: Any, choice: Choice) -> Source:
     ValueError
         If names are not unique, or do not fit those of the table of samples or genes.
     """
-    choice.refuse(REFUSED)
+    choice.refuse(REFUSED | OF_XARRAY)
     rows = _Frame(table) if isinstance(table, pd.DataFrame) else _Text(Path(table))
     about = []
     for dim, names, given in ((SAMPLE, rows.samples, choice.samples), (GENE, rows.genes, choice.genes)):

@@ -11,8 +11,9 @@ import pandas as pd
 from xdelnx.errors import warn
 from xdelnx.messages import counted, fail, listing
 from xdelnx.storage.pieces import Matrix
-from xdelnx.storage.readers.arrays import Compressed, reading
-from xdelnx.storage.readers.source import COUNTS, Choice, Source, with_metadata
+from xdelnx.storage.readers.arrays import Compressed
+from xdelnx.storage.readers.source import COUNTS, OF_XARRAY, Choice, Source, with_metadata
+from xdelnx.storage.unreadable import reading
 
 _PARTS = {"barcodes", "data", "indices", "indptr", "shape"}
 FEATURE_TYPE = "feature_type"
@@ -37,7 +38,9 @@ def from_file(file: Any, choice: Choice, path: Path) -> Source:
     ValueError
         If there are matrices of several genomes, or the parts do not fit together.
     """
-    choice.refuse(REFUSED | dict.fromkeys(("samples", "genes"), "is for tables of counts and Matrix Market"))
+    choice.refuse(
+        REFUSED | OF_XARRAY | dict.fromkeys(("samples", "genes"), "is for tables of counts and Matrix Market")
+    )
     names = _groups(file)
     if len(names) > 1:
         fail(f"{path} has matrices of several genomes ({listing(names)}); write each to a file of its own")

@@ -9,6 +9,7 @@ import xarray as xr
 from xdelnx.checks import check_dims
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
+from xdelnx.storage.dimensions import as_ours, names_of, told
 from xdelnx.storage.pieces import Matrix
 from xdelnx.storage.readers.arrays import Dense
 from xdelnx.storage.readers.source import COUNTS, Choice, Source
@@ -26,6 +27,7 @@ def from_dataset(dataset: xr.Dataset, choice: Choice, where: str) -> Source:
         If there is no such variable, or it lacks one of the dimensions.
     """
     choice.refuse(REFUSED)
+    dataset = _as_ours(dataset, choice)
     name = choice.layer or COUNTS
     for wanted in (name, *choice.layers):
         if wanted not in dataset:
@@ -46,6 +48,12 @@ def from_dataset(dataset: xr.Dataset, choice: Choice, where: str) -> Source:
             f"{where}: {listing(deeper)} has further dimensions beside {SAMPLE!r} and {GENE!r}; drop it first"
         )
     return Source(dataset.drop_vars(per_entry).load().drop_encoding(), matrices)
+
+
+def _as_ours(dataset: xr.Dataset, choice: Choice) -> xr.Dataset:
+    """Call the dimensions as ours; those remembered, too."""
+    asked = told({SAMPLE: choice.sample, GENE: choice.gene}, dataset.dims)
+    return as_ours(dataset, names_of(dataset.attrs) | asked)
 
 
 def _matrix(array: xr.DataArray, where: str) -> Matrix:
