@@ -197,6 +197,12 @@ TABLE = {
         ValueError,
         "select one entry of layer, or sum over it",
     ),
+    "names along another dimension": (
+        fit_data(DS.assign_coords(sample=pd.Index(SAMPLES, name="cell"))),
+        ValueError,
+        "the coordinate 'sample' lies along 'cell' and not along 'sample', as of a pandas Index whose own name is "
+        "'cell'; assign its values: data.assign_coords(sample=('sample', names.values))",
+    ),
     "swapped names": (fit_data(DS.rename(sample="gene", gene="sample")), ValueError, SWAPPED),
     "no metadata": (fit_data(DS["counts"]), ValueError, NO_COLUMNS),
     "no labels": (fit_data(LOST["counts"]), ValueError, NO_COLUMNS),
@@ -1138,7 +1144,7 @@ def test_refused_by_the_stores(tmp_path, monkeypatch):
         (
             lambda: open_counts("notes.txt"),
             ValueError,
-            "notes.txt is not a Zarr store that can be read; open_counts reads what",
+            "notes.txt is a file, and counts and fits are Zarr stores, which are folders; counts of a file become one",
         ),
         (
             lambda: open_counts("cells.h5ad"),

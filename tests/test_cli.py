@@ -1,5 +1,6 @@
 """The command line: options named as the arguments, whole outputs or none, exit status 0, 1 and 2."""
 
+import errno
 import importlib
 import inspect
 import os
@@ -582,7 +583,7 @@ def test_a_store_that_is_no_fit(calls, store, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ([], 2, "required: COMMAND"),
+        ([], 2, "xdelnx COMMAND --help tells more of a command"),
         (["dance"], 2, "invalid choice: 'dance'"),
         (["simulate"], 2, "required: OUT"),
         (["fit", "a", "b"], 2, "required: --design"),
@@ -756,3 +757,31 @@ def test_shrink_lfc_and_covariance(store, tmp_path):
     variance = np.diagonal(found.values, axis1=1, axis2=2)
     # the square of what the fit has: a rounding each
     np.testing.assert_allclose(variance, result["standard_error"].sel(gene=genes).values ** 2, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("default::xdelnx.XdelnxWarning")
+def test_a_warning_is_said_once(store, tmp_path, capsys):
+    """However many steps come upon it."""
+    silent = open_counts(store).load()
+    silent["counts"][3] = 0
+    counts, fit = str(tmp_path / "c.zarr"), str(tmp_path / "f.zarr")
+    write_store(silent, counts)
+    assert main(["fit", counts, fit, "--design", "~ KO"]) == 0
+    assert capsys.readouterr().err.count("have not a single count") == 1
+
+
+def test_files_that_are_no_stores_say_how_to_become_one(tmp_path, capsys):
+    (tmp_path / "c.csv").write_text("gene,s1,s2\ng1,1,2\n")
+    assert main(["fit", str(tmp_path / "c.csv"), str(tmp_path / "f.zarr"), "--design", "~ a"]) == 1
+    assert f"become one by `xdelnx convert {tmp_path / 'c.csv'} counts.zarr`" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to(store, tmp_path, capsys, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("xdelnx.storage.stores.xr.Dataset.to_zarr", lambda dataset, path, **_: refuse(path))
+    assert main(["pseudobulk", str(store), str(tmp_path / "p.zarr"), "--by", "KO"]) == 1
+    message = f"error: cannot write to {tmp_path} (Permission denied): choose another place for p.zarr"
+    assert message in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["counts.zarr"]

@@ -704,6 +704,31 @@ BAD = {
         OSError,
         "a.h5ad cannot be read, so the file is damaged or not complete; copy it again",
     ),
+    "empty h5ad": (_text("a.h5ad", b""), {}, ValueError, "a.h5ad is empty: was it copied in full"),
+    "no HDF5": (
+        _text("a.h5ad", b"<html>"),
+        {},
+        ValueError,
+        "a.h5ad is no HDF5 file, as those of AnnData and 10x are",
+    ),
+    "one column": (
+        _text("a.csv", b"gene\ng1\n"),
+        {},
+        ValueError,
+        "a.csv has one column; a table of counts has",
+    ),
+    "semicolons": (
+        _text("a.csv", b"gene;s1;s2\ng1;1;2\n"),
+        {},
+        ValueError,
+        r"a.csv has semicolons between its columns, where a .csv has commas; save it with these",
+    ),
+    "tabs": (
+        _text("a.csv", b"gene\ts1\ng1\t1\n"),
+        {},
+        ValueError,
+        r"has tabs between .* name it by what it has",
+    ),
     "10x cut": (_cut(_ten_x, ""), {}, OSError, "a.h5 cannot be read, so the file is damaged or not complete"),
     "chunk corrupt": (
         _corrupt_chunk,

@@ -285,7 +285,7 @@ def test_what_is_not_a_store_of_counts(tmp_path, adata):
     table = [
         ("absent.zarr", FileNotFoundError, "nothing at"),
         ("folder", ValueError, "is not a Zarr store"),
-        ("file.txt", ValueError, "is not a Zarr store"),
+        ("file.txt", ValueError, "is a file, .* become one by `xdelnx convert .*file.txt counts.zarr`"),
         ("a.zarr", ValueError, "is an AnnData store; read it with xdelnx.from_anndata.*xdelnx convert"),
         ("a.h5ad", ValueError, "is an AnnData file; read it with xdelnx.from_anndata.*xdelnx convert"),
         (

@@ -17,7 +17,7 @@ import xdelnx as xd
 from xdelnx.chunks.journal import MANIFEST
 from xdelnx.cli import main
 from xdelnx.storage.stores import open_result
-from xdelnx.storage.unfinished import folder_of, hold
+from xdelnx.storage.unfinished import differences, folder_of, hold
 from xdelnx.verbs.planning import estimate
 
 DESIGN = ["--design", "~ batch + condition"]
@@ -286,3 +286,9 @@ def test_killed_two_hundred_times(here):
     hits = survive(200, seed=1, n_genes=20_000)
     print(f"\nkilled 200 times in a fit that had begun, every result identical byte by byte: {hits}")
     assert {"first look", "pass 1", "pass 2", "writing"} <= set(hits)
+
+
+def test_counts_of_another_kind_are_another_job():
+    """Of a file and of a store not one name is the same, so none is listed."""
+    before, now = {"input": {"a.h5ad": "1 file"}}, {"input": {"counts": "9 files", "age": "1 file"}}
+    assert differences(before, now) == ["input was another store or file"]

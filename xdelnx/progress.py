@@ -303,7 +303,6 @@ def stage(what: str, total: int = 0, *, heading: bool = False) -> Iterator[Stage
         yield opened.stage
     finally:
         opened.stage = before
-        before.start = time.monotonic() if before.total == 0 else before.start
 
 
 def clear() -> None:

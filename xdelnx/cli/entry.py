@@ -6,6 +6,7 @@ status: 0 done, 1 failed (the reason is the last line), 2 called the wrong way, 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,16 @@ from xdelnx.cli.jobs import say
 from xdelnx.cli.options import parser
 from xdelnx.progress import report
 
+WRONG = 2  # as argparse has it
 INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     try:
+        if not (sys.argv[1:] if argv is None else argv):
+            parser().print_help(sys.stderr)
+            return WRONG
         args = parser().parse_args(argv)
         args.words = argv
     except SystemExit as stop:  # argparse has printed why
@@ -52,6 +57,13 @@ def _message(error: BaseException) -> str:
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Print each warning as one line, without the source line that raised it."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in said:  # once, however many steps of a command come upon it
+            said.add(str(message))
+            say(f"warning: {message}")
+
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        warnings.showwarning = show
         yield

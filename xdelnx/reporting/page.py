@@ -129,7 +129,7 @@ def _summary(contents: Contents) -> Html:
     for result in contents.results:
         tested, down, up = result.counts(contents.fdr)
         link = element("a", result.title, href=f"#{result.key}", data_result=result.key)
-        moved = (down, up) if result.directed else ("–", "–")
+        moved = (down, up) if result.directed else (None, None)
         rows.append((link, tested, down + up, *moved))
     caption = f"Genes at a false discovery rate of {contents.fdr:.3g}"
     return plain_table(["contrast", "tested", "found", "down", "up"], rows, caption)

@@ -56,6 +56,9 @@ def hdf5(path: Path) -> Any:
     except ImportError as error:
         msg = "reading HDF5 files needs the package h5py: pip install 'xdelnx[anndata]'"
         raise ImportError(msg) from error
+    if not h5py.is_hdf5(path):
+        what = "empty" if path.stat().st_size == 0 else "no HDF5 file, as those of AnnData and 10x are"
+        fail(f"{path} is {what}: was it copied in full, and is it what its name says?")
     with reading(str(path)):
         return h5py.File(path, "r")
 

@@ -10,6 +10,7 @@ import pandas as pd
 from xdelnx.messages import fail
 
 TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 MISSING = ("", "NA")  # in metadata; any other word may be a level
 MISSING_COUNTS = (*MISSING, "NaN", "nan")
 
@@ -76,4 +77,15 @@ def _header(path: Path, how: dict[str, Any]) -> list[str]:
         first = pd.read_csv(path, nrows=1, dtype=str, **how)
     except pd.errors.EmptyDataError:
         fail(f"{path} is empty; a table has a header, and a row for each gene or sample")
+    _check_separator(path, header, how["sep"])
     return header if isinstance(first.index, pd.RangeIndex) else ["", *header]
+
+
+def _check_separator(path: Path, header: list[Any], expected: str) -> None:
+    """Raise ValueError if a header is one name that other separators would make several of."""
+    others = [word for word in SEPARATORS if word != expected and word in str(header[0])]
+    if len(header) == 1 and others:
+        fail(
+            f"{path} has {SEPARATORS[others[0]]} between its columns, where a {table_suffix(path)} has "
+            f"{SEPARATORS[expected]}; save it with these, or name it by what it has (.csv: commas, .tsv: tabs)"
+        )

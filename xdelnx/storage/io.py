@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from xdelnx.chunks.blocks import dense
+from xdelnx.messages import fail
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.storage.anndata_parts import chosen, columns_in_blocks, frame, in_blocks, opened, the_package
 from xdelnx.storage.labels import labelled
@@ -83,7 +84,12 @@ def _from_anndata_path(path: Path, layer: Any) -> xr.Dataset:
         layers = group.get("layers", {})
         part = chosen(group.get("X"), layers, layer(layers) if callable(layer) else layer)
         labels = labelled(frame(group, "obs", path), frame(group, "var", path), taken=("counts",))
-        return _counts(in_blocks(part, path, gene_chunk), labels)
+        matrix = in_blocks(part, path, gene_chunk)
+        if matrix.shape != (labels.sizes[SAMPLE], labels.sizes[GENE]):
+            fail(
+                f"{path} is damaged: counts {matrix.shape} of {len(labels[SAMPLE])} samples, {len(labels[GENE])} genes"
+            )
+        return _counts(matrix, labels)
 
 
 def _counts(matrix: Any, labels: xr.Dataset) -> xr.Dataset:

@@ -9,6 +9,7 @@ end, so that an output is either complete or not there.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import shutil
 import uuid
@@ -39,6 +40,9 @@ CHUNKS_AT_LEAST = 16
 
 FITTED, TESTED = ("beta", "design"), ("pval",)
 """Variables by which the result of a fit, and any result with tests, is known."""
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
+"""Errors that a folder gives which is not the user's, or no place for files."""
 
 _MISSING = ("", "NA", "<missing>")
 
@@ -135,6 +139,11 @@ def _consolidated(store: Any) -> bool:
         raise FileNotFoundError(msg)
     if path is not None and path.is_file() and path.suffix in {".h5ad", ".h5", ".hdf5"}:
         fail(_not_counts(path, "an AnnData file"))
+    if path is not None and path.is_file() and path.suffix != ".zip":
+        fail(
+            f"{path} is a file, and counts and fits are Zarr stores, which are folders; counts of a file become one by "
+            f"`xdelnx convert {path} counts.zarr`"
+        )
     group = open_group(store, "open_counts reads what `xdelnx convert` or Dataset.to_zarr wrote")
     if group.attrs.get("encoding-type") == "anndata":
         fail(_not_counts(store, "an AnnData store"))
@@ -338,10 +347,24 @@ def replacing(
     An error says where a disk is full, and that ``needed`` bytes at most are needed.
     """
     target = check_output(path, overwrite=overwrite, table=table)
-    with full_disk_told(target, needed):
+    with full_disk_told(target, needed), _unwritable_told(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _moved_to(target, lambda: check_output(path, overwrite=overwrite, table=table)) as partial:
             yield partial
+
+
+@contextmanager
+def _unwritable_told(target: Path) -> Iterator[None]:
+    """Say which folder cannot be written to, rather than which temporary path in it."""
+    try:
+        yield
+    except OSError as error:
+        folder = next(above for above in target.parents if above.exists())
+        inside = error.filename is not None and folder in Path(os.fsdecode(error.filename)).parents
+        if inside and error.errno in UNWRITABLE:
+            msg = f"cannot write to {folder} ({error.strerror}): choose another place for {target.name}"
+            raise type(error)(msg) from error
+        raise
 
 
 @contextmanager

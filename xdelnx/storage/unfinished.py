@@ -90,6 +90,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = []
     for section, entries in now.items():
         earlier = before.get(section, {})
+        if earlier and entries and not {*earlier} & {*entries}:
+            found.append(f"{section} was another store or file")
+            continue
         for name in dict.fromkeys([*earlier, *entries]):
             one, other = earlier.get(name), entries.get(name)
             if one != other:

@@ -77,6 +77,7 @@ def as_counts(data: Any, counts: str = "counts") -> Counts:
     array = dataset[counts]
     check_dims(array, counts)
     check_numbers(array, counts)
+    _check_along(dataset)
     array = array.transpose(SAMPLE, GENE)
     samples, genes = dataset.get_index(SAMPLE), dataset.get_index(GENE)
     check_names(samples, SAMPLE)
@@ -84,6 +85,18 @@ def as_counts(data: Any, counts: str = "counts") -> Counts:
     if len(samples) < 2:
         fail("there is one sample: a fit needs at least two, and more of them than coefficients")
     return Counts(array.data, _sample_metadata(dataset, samples), _labels(genes), dataset)
+
+
+def _check_along(dataset: xr.Dataset) -> None:
+    """Raise ValueError if names lie along another dimension, so that they would be passed over."""
+    for dim in (SAMPLE, GENE):
+        found = dataset[dim].dims
+        if found != (dim,):
+            other = listing(map(repr, found))
+            fail(
+                f"the coordinate {dim!r} lies along {other} and not along {dim!r}, as of a pandas Index whose own name "
+                f"is {other}; assign its values: data.assign_coords({dim}=({dim!r}, names.values))"
+            )
 
 
 def _as_dataset(data: Any, counts: str) -> xr.Dataset:

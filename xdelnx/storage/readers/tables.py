@@ -87,6 +87,10 @@ class _Text:
         self.path = path
         with reading_text(path):
             names, self.how = table_layout(path, MISSING_COUNTS)
+            if len(names) < 2:
+                fail(
+                    f"{path} has one column; a table of counts has the genes' names in it, and one for each sample"
+                )
             genes = pd.read_csv(path, **self.how, usecols=[0])[0]
         self.samples, self.genes = pd.Index(names[1:]), pd.Index(genes)
 
