@@ -4,6 +4,7 @@ The numbers are compared with the Numba kernels', from whose source most are tra
 translation, the launch, and that the algorithms keep to what CuPy can do.
 """
 
+import contextlib
 import inspect
 import os
 import re
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from types import SimpleNamespace
 
 import anndata
@@ -23,12 +25,14 @@ import xarray as xr
 
 import xdelnx as xd
 from xdelnx.algorithms.tiles import Block
+from xdelnx.chunks import blocks as chunk_blocks
 from xdelnx.chunks import devices as chunk_devices
+from xdelnx.chunks import passes
 from xdelnx.chunks.devices import computed
 from xdelnx.cli import cards, main
 from xdelnx.kernels import devices
 from xdelnx.kernels.backend import CPU
-from xdelnx.kernels.cuda import hosted
+from xdelnx.kernels.cuda import device, hosted
 from xdelnx.kernels.cuda.card import OPTIONS, CardBackend
 from xdelnx.kernels.cuda.catalogue import KERNELS, source
 from xdelnx.kernels.cuda.device import shape_of_launch
@@ -138,7 +142,10 @@ class CupyLike(SimpleNamespace):
     def __init__(self):
         constants = {name: getattr(np, name) for name in ("bool_", "float64", "int32", "int64", "inf", "nan")}
         super().__init__(**constants, **{name: self.function(name) for name in SIGNATURES})
-        self.cuda = SimpleNamespace(memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError))
+        self.cuda = SimpleNamespace(
+            memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+            runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError),
+        )
 
     @staticmethod
     def function(name):
@@ -164,6 +171,10 @@ class CupyLike(SimpleNamespace):
 
 
 class OutOfMemoryError(MemoryError):
+    pass
+
+
+class CUDARuntimeError(RuntimeError):
     pass
 
 
@@ -539,6 +550,55 @@ def test_tiles_are_halved_where_memory_runs_out(card):
     same_fit(there, xd.fit(data, "~ condition", device="cpu"))
 
 
+class Allocator:
+    """Memory of a card: an array takes its bytes when it is made, and gives them back when nobody has it."""
+
+    def __init__(self, capacity, error=OutOfMemoryError):
+        self.capacity, self.error, self.taken, self.most = capacity, error, 0, 0
+
+    def take(self, host):
+        size = 0 if host.base is not None else host.nbytes  # what is a part of another takes nothing
+        if self.taken + size > self.capacity:
+            raise self.error
+        self.taken += size
+        self.most = max(self.most, self.taken)
+        weakref.finalize(host, self.give_back, size)
+
+    def give_back(self, size):
+        self.taken -= size
+
+
+@pytest.fixture
+def allocator(card, monkeypatch):
+    """A card whose memory is counted, of which one test after the other sets the capacity."""
+    memory, make = Allocator(2**40), CardArray.__init__
+
+    def counted(self, host):
+        memory.take(host)
+        make(self, host)
+
+    monkeypatch.setattr(CardArray, "__init__", counted)
+    return memory
+
+
+@needs_compiler
+@pytest.mark.parametrize("error", [OutOfMemoryError, MemoryError])
+@pytest.mark.parametrize("name", ["dense", "non-zeros"])
+def test_a_card_of_little_memory_gives_the_same(card, allocator, name, error, monkeypatch):
+    """Its arrays do not fit as they are cut, by the allocator's count; smaller ones do. RMM's error is MemoryError."""
+    monkeypatch.setattr(device, "SMALLEST_BUDGET", 2**14)  # of so few counts smaller tiles make a difference
+    data = simulated(24, 1000) if name == "dense" else cells(400, 300)
+    card.budget, card.out_of_memory = 2**22, (error,)
+    ample = xd.fit(data, "~ condition", device="gpu")
+    assert card.budget == 2**22
+    assert allocator.taken == 0, "something is held after the fit"
+    allocator.capacity, allocator.error = allocator.most // 2, error
+    there = xd.fit(data, "~ condition", device="gpu")
+    assert card.budget < 2**22
+    assert allocator.taken == 0, "something is held of an attempt that failed"
+    same_fit(there, ample)
+
+
 def test_memory_that_is_too_small_is_an_error(card):
     def none(*_):
         raise OutOfMemoryError
@@ -560,6 +620,134 @@ def test_a_card_that_is_not_there():
 def test_auto_is_the_processor_without_a_card(monkeypatch):
     monkeypatch.setattr(devices, "missing", lambda: "none")
     assert xd.fit(simulated(8, 40), "~ condition").attrs["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("free", "entries"),
+    [
+        ({"a": 3.2e9, "b": 6.4e9}, 10**8),  # 32 bytes a count, on the card that has least
+        ({"a": 1e12}, 2**29),  # of which every reading thread holds one
+        ({"a": 10}, 1),
+    ],
+)
+def test_blocks_are_as_large_as_the_memory_of_the_smallest_card(monkeypatch, free, entries):
+    monkeypatch.setattr(chunk_devices, "everywhere", lambda _: {name: int(n) for name, n in free.items()})
+    assert chunk_devices.block_entries("gpu") == entries
+    assert chunk_devices.block_entries("cpu") == chunk_blocks.BLOCK_ENTRIES
+
+
+@needs_compiler
+def test_a_fit_has_blocks_of_that_width(card, monkeypatch):
+    """24 samples and room for 24 x 20 counts: no block has more than 20 genes, whatever the chunks."""
+    widths, look = [], passes.look
+    monkeypatch.setattr(devices, "free_memory", lambda: 24 * 20 * chunk_devices.ENTRY_SHARE)
+    monkeypatch.setattr(
+        passes, "look", lambda counts, more: (widths.append(counts.shape[1]), look(counts, more))[1]
+    )
+    xd.fit(simulated(chunks=50), "~ condition", device="gpu")
+    assert sum(widths) == 150
+    assert max(widths) <= 20
+
+
+class Resource(SimpleNamespace):
+    """A memory resource of RMM."""
+
+
+class CudaMemoryResource(Resource):
+    """The one RMM has where nobody asked for a pool."""
+
+
+@pytest.fixture
+def with_rmm(monkeypatch):
+    """Function that puts CuPy and RMM with a memory resource in place; gives the package CuPy."""
+
+    def put(resource):
+        mr = SimpleNamespace(
+            CudaMemoryResource=CudaMemoryResource, get_current_device_resource=lambda: resource
+        )
+        cupy, pool = CupyLike(), SimpleNamespace(free_bytes=lambda: 7)
+        cupy.cuda.set_allocator = lambda function: setattr(cupy, "allocator", function)
+        cupy.cuda.runtime.memGetInfo = lambda: (1000, 5000)
+        cupy.get_default_memory_pool = lambda: pool
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setitem(sys.modules, "rmm", SimpleNamespace(mr=mr))
+        monkeypatch.setitem(sys.modules, "rmm.allocators", SimpleNamespace())
+        monkeypatch.setitem(sys.modules, "rmm.allocators.cupy", SimpleNamespace(rmm_cupy_allocator="of RMM"))
+        return cupy
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("resource", "allocator", "error", "free"),
+    [
+        (Resource(pool_size=lambda: 500), "of RMM", MemoryError, 1500),
+        (Resource(get_upstream=lambda: Resource(pool_size=lambda: 500)), "of RMM", MemoryError, 1500),
+        (Resource(), "of RMM", MemoryError, 1000),  # managed memory has no pool
+        (
+            CudaMemoryResource(),
+            None,
+            OutOfMemoryError,
+            1007,
+        ),  # nobody asked for RMM; CuPy's own pool is faster
+    ],
+)
+def test_rmm_is_used_where_a_worker_has_a_pool_of_it(with_rmm, resource, allocator, error, free):
+    """And what its pool, or CuPy's own, has taken from the card counts as free."""
+    cupy = with_rmm(resource)
+    backend = CardBackend(cupy, launch)
+    assert getattr(cupy, "allocator", None) == allocator
+    assert backend.out_of_memory == (error,)
+    assert devices.free_memory() == free
+    assert backend.budget == free // 4
+
+
+def test_blocks_wait_in_pinned_memory_in_their_own_type(monkeypatch):
+    """A thread copies its block while another computes; what moves to the card is the copy, of 16 bits as stored."""
+    events, pinned = [], []
+
+    def empty_pinned(shape, dtype):
+        pinned.append(np.empty(shape, dtype))
+        events.append("pinned")
+        return pinned[-1]
+
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=empty_pinned))
+    backend = card_like()
+    monkeypatch.setattr(backend, "turn", lambda: (events.append("turn"), contextlib.nullcontext())[1])
+    counts = np.arange(6, dtype=np.uint16).reshape(2, 3)
+
+    def step(_plan, block):
+        moved = backend.array(block.counts)
+        return block.counts, moved
+
+    seen, moved = computed(step, SimpleNamespace(backend=backend), Block(counts, None))
+    assert events == ["pinned", "turn"]
+    assert seen is pinned[0]
+    assert moved.dtype == np.uint16
+    assert (moved.host == counts).all()
+
+
+def test_a_host_without_pinned_memory_does_without(monkeypatch):
+    def empty_pinned(shape, dtype):
+        raise CUDARuntimeError
+
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=empty_pinned))
+    counts = np.ones((2, 3), dtype=np.uint16)
+    assert card_like().staged(counts) is counts
+
+
+@needs_compiler
+def test_cards_have_no_use_for_nodes(card, monkeypatch):
+    """They visit every sample along a covariate: nodes would be made, and sent to all workers, for nothing."""
+
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(passes, "covariate_nodes", refuse)
+    data, own = simulated(600, 40), {"size_factors": "size_factor_true"}
+    fit = xd.fit(data, "~ condition + age", device="gpu", **own)
+    assert fit.attrs["device"] == "gpu"
+    xd.test(data, fit, "age", device="gpu")
 
 
 def test_one_thread_computes_while_others_read(card):

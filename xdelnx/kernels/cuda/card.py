@@ -49,17 +49,19 @@ class CardBackend(DeviceBackend):
     """
 
     def __init__(self, cupy: Any, launch: Any = None, budget: int | None = None) -> None:
-        if "rmm" in sys.modules:  # a worker that was started with a pool of it
+        self._cupy = cupy
+        out_of_memory = cupy.cuda.memory.OutOfMemoryError
+        if rmm_resource() is not None:
             from rmm.allocators.cupy import rmm_cupy_allocator
 
             cupy.cuda.set_allocator(rmm_cupy_allocator)
-        self._cupy = cupy
+            out_of_memory = MemoryError  # as RMM raises it; CuPy's is one, too
         if budget is None:
             budget = free_memory() // SHARE
         if launch is None:
             self._module = cupy.RawModule(code=prelude() + source(), options=OPTIONS)
             launch = self._start
-        super().__init__(Namespace(cupy), NAME, launch, budget, (cupy.cuda.memory.OutOfMemoryError,))
+        super().__init__(Namespace(cupy), NAME, launch, budget, (out_of_memory,))
 
     def _start(self, name: str, blocks: Any, threads: Any, arguments: list[Any]) -> None:
         self._module.get_function(name)(blocks, threads, tuple(arguments))
@@ -77,12 +79,17 @@ class CardBackend(DeviceBackend):
         return there
 
     def staged(self, values: Any) -> Any:
-        """Copy a block into memory that the card reads by itself, at the full speed of the bus."""
+        """Copy a block into memory that the card reads by itself, at the full speed of the bus, if there is some."""
         if not isinstance(values, np.ndarray) or values.size == 0:
             return values
         from cupyx import empty_pinned
 
-        pinned = empty_pinned(values.shape, values.dtype)
+        try:
+            pinned = empty_pinned(values.shape, values.dtype)
+        except (
+            self._cupy.cuda.runtime.CUDARuntimeError
+        ):  # there is a limit to it; a slower copy works without
+            return values
         pinned[...] = values
         return pinned
 
@@ -109,7 +116,22 @@ def card() -> CardBackend:
 
 
 def free_memory() -> int:
-    """Bytes of this process' card that are free."""
+    """Bytes of this process' card that are free, those in the pool that CuPy takes its memory from among them."""
     import cupy
 
-    return int(cupy.cuda.runtime.memGetInfo()[0])
+    free, resource = int(cupy.cuda.runtime.memGetInfo()[0]), rmm_resource()
+    if resource is None:
+        return free + int(cupy.get_default_memory_pool().free_bytes())
+    while not hasattr(resource, "pool_size") and hasattr(resource, "get_upstream"):
+        resource = resource.get_upstream()  # of what only watches a pool
+    return free + int(resource.pool_size()) if hasattr(resource, "pool_size") else free
+
+
+def rmm_resource() -> Any:
+    """Where RMM takes memory from in a worker that was started with a pool of it; None where CuPy has its own."""
+    rmm = sys.modules.get("rmm")
+    if rmm is None:
+        return None
+    resource = rmm.mr.get_current_device_resource()
+    # which asks the driver for every array, and is slow
+    return None if type(resource) is rmm.mr.CudaMemoryResource else resource
