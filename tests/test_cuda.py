@@ -8,11 +8,13 @@ import contextlib
 import inspect
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import anndata
@@ -37,6 +39,7 @@ from xdelnx.kernels.cuda.card import OPTIONS, CardBackend
 from xdelnx.kernels.cuda.catalogue import KERNELS, source
 from xdelnx.kernels.cuda.device import shape_of_launch
 from xdelnx.kernels.cuda.translate import GENE, KIND, SAMPLE, Program, UntranslatableError
+from xdelnx.steps import blockwise
 
 needs_compiler = pytest.mark.skipif(hosted.compiler() is None, reason="no C++ compiler is installed")
 # The same formulas; sums in another order, multiplications and additions perhaps fused.
@@ -785,11 +788,24 @@ def cuda_cluster(monkeypatch):
 
     def local_cuda_cluster(**options):
         started.append(options)
-        options = options | {"n_workers": 2, "processes": False}
+        options = options | {"n_workers": 2, "processes": False, "dashboard_address": ":0"}
+        options.pop("rmm_pool_size", None)
         return distributed.LocalCluster(**options)
 
     monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=local_cuda_cluster))
     return started
+
+
+@pytest.fixture
+def bulk_store(tmp_path):
+    """Path of a store of counts."""
+    simulated(chunks=30).to_zarr(tmp_path / "counts.zarr", consolidated=False)
+    return str(tmp_path / "counts.zarr")
+
+
+def example(name):
+    """What an example defines."""
+    return runpy.run_path(str(Path(__file__).parent.parent / "examples" / f"{name}.py"))
 
 
 @needs_compiler
@@ -803,6 +819,70 @@ def test_scheduler_cuda(card, cuda_cluster, tmp_path):
     there = xr.open_zarr(fit, consolidated=False).load()
     assert there.attrs["device"] == "gpu"
     same_fit(there, xd.fit(data, "~ condition", device="cpu"))
+
+
+@needs_compiler
+def test_recipe_for_slurm_runs(card, monkeypatch, tmp_path, bulk_store):
+    """`examples/gpu_slurm.py` as it is, where a job is a worker of this process."""
+    asked = []
+
+    class Jobs(distributed.LocalCluster):
+        def __init__(self, *, cores, **options):
+            asked.append(options)
+            super().__init__(n_workers=0, threads_per_worker=cores, processes=False, dashboard_address=":0")
+
+        def scale(self, n=0, *, jobs=None):
+            return super().scale(n if jobs is None else jobs)
+
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=Jobs))
+    example("gpu_slurm")["main"](bulk_store, str(tmp_path / "fit.zarr"), "~ condition")
+    there = xr.open_zarr(tmp_path / "fit.zarr", consolidated=False).load()
+    assert there.attrs["device"] == "gpu"
+    assert asked[0]["processes"] == 1
+    same_fit(there, xd.fit(simulated(chunks=30), "~ condition", device="cpu"))
+
+
+@needs_compiler
+def test_recipe_for_one_machine_runs(card, cuda_cluster, monkeypatch, tmp_path, bulk_store, capsys):
+    """`examples/gpu_cluster.py` as it is where there are cards: a pool of memory, threads that read ahead."""
+    example("gpu_cluster")["main"](bulk_store, str(tmp_path / "fit.zarr"), "~ condition")
+    assert cuda_cluster == [{"threads_per_worker": cards.READERS, "rmm_pool_size": 0.9}]
+    assert "2 workers\ncomputed on gpu" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_scheduler_s_address(card, tmp_path, bulk_store):
+    """`--scheduler tcp://...` and `--device gpu`: the workers there say whether they have cards, and use them."""
+    options = {"n_workers": 2, "processes": False, "protocol": "tcp://", "dashboard_address": ":0"}
+    fit = str(tmp_path / "fit.zarr")
+    with distributed.LocalCluster(**options) as cluster:
+        there = ["--scheduler", cluster.scheduler_address, "--device", "gpu"]
+        assert main(["fit", bulk_store, fit, "--design", "~ condition", *there]) == 0
+    found = xr.open_zarr(fit, consolidated=False).load()
+    assert found.attrs["device"] == "gpu"
+    same_fit(found, xd.fit(simulated(chunks=30), "~ condition", device="cpu"))
+
+
+@needs_compiler
+def test_a_mixed_cluster(card, monkeypatch):
+    """Some workers with a card: each block is computed with what there is where it runs, to the same numbers."""
+    used, computed_on = set(), devices.backend_on
+
+    def backend_on(device):
+        if device != "auto":
+            return computed_on(device)
+        found = computed_on("gpu" if distributed.get_worker().name == 0 else "cpu")
+        used.add(found.name)
+        return found
+
+    monkeypatch.setattr(blockwise, "backend_on", backend_on)
+    monkeypatch.setattr(chunk_devices, "everywhere", lambda function: {"a": "", "b": "no card"})
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        there = xd.fit(simulated(chunks=10), "~ condition", device="auto")
+    assert there.attrs["device"] == "auto"
+    assert used == {"gpu", "cpu"}
+    same_fit(there, xd.fit(simulated(), "~ condition", device="cpu"))
 
 
 def test_scheduler_cuda_without_dask_cuda(monkeypatch, tmp_path, capsys):

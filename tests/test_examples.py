@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -66,15 +67,31 @@ def test_gpu_cluster(tmp_path):
     assert (tmp_path / "fit.zarr" / "beta").exists()
 
 
-def test_recipes_for_clusters_of_cards():
-    """They ask for one card a worker, and for threads that read ahead."""
+def test_recipe_for_kubernetes():
+    """One card a worker, threads that read ahead, commands that there are, and amounts as text: 1 is refused."""
     kubernetes = yaml.safe_load((EXAMPLES / "gpu_kubernetes.yaml").read_text())
-    worker = kubernetes["spec"]["worker"]["spec"]["containers"][0]
-    assert worker["resources"]["limits"]["nvidia.com/gpu"] == 1
+    scheduler, worker = (
+        kubernetes["spec"][part]["spec"]["containers"][0] for part in ("scheduler", "worker")
+    )
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert all(isinstance(amount, str) for amount in worker["resources"]["limits"].values())
     assert worker["args"][:5] == ["dask", "cuda", "worker", "--nthreads", "4"]
-    slurm = runpy.run_path(str(EXAMPLES / "gpu_slurm.py"))["WORKER"]
-    assert slurm["processes"] == 1
-    assert "--gpus=1" in slurm["job_extra_directives"]
+    dask, command = scheduler["args"]
+    assert dask == "dask"
+    assert command in {point.name for point in metadata.entry_points(group="dask_cli")}
+
+
+def test_recipe_for_slurm():
+    """The job that is submitted: one card, one worker, four threads."""
+    jobqueue = pytest.importorskip("dask_jobqueue")
+    options = runpy.run_path(str(EXAMPLES / "gpu_slurm.py"))["WORKER"]
+    here = {"dashboard_address": ":0", "host": "127.0.0.1"}
+    with jobqueue.SLURMCluster(**options, scheduler_options=here) as cluster:
+        script = cluster.job_script()
+    assert {"#SBATCH -n 1", "#SBATCH --cpus-per-task=4", "#SBATCH --gpus=1"} <= set(script.splitlines())
+    (worker,) = (line for line in script.splitlines() if "dask_worker" in line)
+    assert "--nthreads 4" in worker
+    assert "--nworkers" not in worker
 
 
 def test_cluster(tmp_path):
