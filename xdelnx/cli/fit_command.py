@@ -288,12 +288,14 @@ def _going_on(journal: Journal, args: argparse.Namespace) -> Iterator[None]:
 
 def _say_plan(data: xr.Dataset, options: dict[str, Any], args: argparse.Namespace) -> None:
     """Print what the fit would take."""
+    import dask
     from dask.system import CPU_COUNT
 
     from xdelnx.storage.fingerprint import stored_bytes
     from xdelnx.verbs.planning import estimate, report
 
-    threads = 1 if args.scheduler == "synchronous" else CPU_COUNT
+    workers = dask.config.get("num_workers", None) or CPU_COUNT
+    threads = {"synchronous": 1, "processes": CPU_COUNT}.get(args.scheduler, workers)
     processes = threads if args.scheduler == "processes" else 1
     found = estimate(data, options)
     for line in report(found, threads, processes, stored_bytes(args.data, options["counts"])):

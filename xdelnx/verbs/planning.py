@@ -9,19 +9,35 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdelnx.algorithms.basis import distinct_rows
 from xdelnx.chunks import blocks
 from xdelnx.messages import counted, megabytes
 from xdelnx.verbs import inputs
 from xdelnx.verbs.aggregation import group_samples
 
-PROCESS_BYTES = 300_000_000
-"""What a process holds before its first block: the interpreter, the packages, compiled kernels."""
+PROCESS_BYTES = 400_000_000
+"""What a process holds beside its blocks: the interpreter, the packages, kernels; 100 MB where it compiles these."""
 
 BLOCKS_AT_HAND = 6
 """Times a worker thread holds the counts of a block: stored chunks, the block put together of them, the next."""
 
 NON_ZERO_BYTES = 12
 """For each count that is not zero, where only these are visited: its value and its place."""
+
+SAMPLE_BYTES = 450
+"""For each sample: its name and columns, as they are read and as the design takes them, and numbers by sample."""
+
+KIND_BYTES = 700
+"""For each kind of samples, those with the same row of the design; with a covariate they are as many as samples."""
+
+COEFFICIENT_BYTES = 110
+"""For each of these and each coefficient."""
+
+EXCHANGE_BYTES = 2 * 8
+"""For each count, where size factors take all genes of a sample at once: the counts as they are exchanged."""
+
+COEFFICIENTS_OF_A_GROUP = 3
+"""Assumed where groups of samples are fitted on their own, each with a design of its own levels."""
 
 RESULT_BYTES = 8 * 6
 """For each gene and number of the result: results of both passes, joined, and on their way to the store."""
@@ -82,11 +98,13 @@ def estimate(data: xr.Dataset, options: Mapping[str, Any]) -> Estimate:
     -----
     Memory is a bound from above::
 
-        process = 300 MB + 48 bytes x genes x numbers of the result for each gene
+        process = 400 MB + 48 bytes x genes x numbers of the result for each gene + 450 bytes x samples
+                  + (700 bytes + 110 bytes x coefficients) x different rows of the design
         thread  = 6 x bytes of the largest block + 12 bytes x its counts that are not zero
 
     where all but a fifth of the counts may be not zero, as others take another path; cells with few counts take less.
-    A block has 16 million counts at most, or one gene: a larger store takes more blocks and not more memory.
+    A block has 16 million counts at most, or one gene: more genes take more blocks and not more memory. Size factors
+    by ratio, poscounts or tmm take all genes of a sample at once, and 16 bytes for each count of the data.
     """
     table = inputs.as_counts(data, options.get("counts", "counts"))
     entries = _per_entry(data, options)
@@ -98,6 +116,7 @@ def estimate(data: xr.Dataset, options: Mapping[str, Any]) -> Estimate:
     block_entries = width * n_samples
     passes = tuple(_passes(options))
     groups = 1 if options.get("by") is None else len(group_samples(table, options["by"]).names)
+    kinds, coefficients = _size_of_design(options, table)
     thread_bytes = BLOCKS_AT_HAND * block_entries * entry_bytes
     thread_bytes += NON_ZERO_BYTES * block_entries * 4 // 5 if sparse else 0
     return Estimate(
@@ -108,7 +127,11 @@ def estimate(data: xr.Dataset, options: Mapping[str, Any]) -> Estimate:
         read_bytes=n_samples * n_genes * entry_bytes,
         block_bytes=block_entries * entry_bytes,
         thread_bytes=thread_bytes,
-        process_bytes=PROCESS_BYTES + RESULT_BYTES * n_genes * _numbers_of_a_gene(options, table) * groups,
+        process_bytes=PROCESS_BYTES
+        + RESULT_BYTES * n_genes * _numbers_of_a_gene(options, n_samples, coefficients) * groups
+        + SAMPLE_BYTES * n_samples
+        + (KIND_BYTES + COEFFICIENT_BYTES * coefficients) * kinds
+        + (EXCHANGE_BYTES * n_samples * n_genes if "size factors" in passes else 0),
     )
 
 
@@ -133,17 +156,22 @@ def _passes(options: Mapping[str, Any]) -> Iterator[str]:
     yield from fit
 
 
-def _numbers_of_a_gene(options: Mapping[str, Any], table: inputs.Counts) -> int:
-    """About how many numbers the result has for each gene."""
+def _size_of_design(options: Mapping[str, Any], table: inputs.Counts) -> tuple[int, int]:
+    """Different rows of the design, and its coefficients."""
     from xdelnx.designs.design import build_design
 
-    by_sample = table.array.shape[0] if options.get("cooks") == "replace" else 0
     if options.get("by") is not None:  # of each group the design is another
-        return 40
+        return len(table.samples), COEFFICIENTS_OF_A_GROUP
     model = build_design(table.samples, options["design"], reference=options.get("reference"))
+    return len(distinct_rows(model.matrix)[0]), len(model.names)
+
+
+def _numbers_of_a_gene(options: Mapping[str, Any], n_samples: int, coefficients: int) -> int:
+    """About how many numbers the result has for each gene."""
+    by_sample = n_samples if options.get("cooks") == "replace" else 0
     asked = options.get("contrasts")
-    contrasts = len(model.names) if asked == "last" else len(asked) if isinstance(asked, list) else 1
-    return 12 + 2 * len(model.names) + 9 * contrasts + by_sample // 8
+    contrasts = coefficients if asked == "last" else len(asked) if isinstance(asked, list) else 1
+    return 12 + 2 * coefficients + 9 * contrasts + by_sample // 8
 
 
 def report(found: Estimate, threads: int, processes: int, stored: int | None) -> Iterator[str]:
