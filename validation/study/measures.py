@@ -72,4 +72,6 @@ def measured(method: str, drawn: Drawn, outcome: Outcome, default: Outcome) -> d
     found = null_measures(outcome.pval, null) | discovery_measures(outcome.pval, changed)
     if not method.endswith("treat"):
         found |= effect_measures(outcome, drawn.lfc) | agreement_measures(outcome.pval, default.pval)
+    if outcome.warned is not None:
+        found["warned"] = float(outcome.warned)
     return found | {"seconds": outcome.seconds, "tested": float(np.isfinite(outcome.pval).mean())}

@@ -28,6 +28,8 @@ class Outcome:
         (gene,): p-value, fold change, ends of its 95 % interval, shrunken fold change, s-value.
     seconds
         Elapsed.
+    warned
+        Whether a fit warned that its size factors mislead.
     """
 
     pval: np.ndarray
@@ -37,6 +39,7 @@ class Outcome:
     high: np.ndarray | None = None
     shrunken: np.ndarray | None = None
     s_value: np.ndarray | None = None
+    warned: bool | None = None
 
 
 def as_dataset(drawn: Drawn) -> xr.Dataset:
@@ -59,8 +62,8 @@ def fitted(drawn: Drawn, *, threshold: float = 0.0, **options: Any) -> Outcome:
     """A fit with its test of the last coefficient, or of fold changes beyond a threshold."""
     data = as_dataset(drawn)
     start = time.perf_counter()
-    with warnings.catch_warnings():  # that totals mislead is measured here
-        warnings.simplefilter("ignore", xd.XdelnxWarning)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", xd.XdelnxWarning)
         fit = xd.fit(data, drawn.formula, contrasts=None, **options)
         last = str(fit["coefficient"].values[-1])
         result = xd.test(data, fit, last, **({"lfc_threshold": threshold} if threshold else {}))
@@ -74,6 +77,7 @@ def fitted(drawn: Drawn, *, threshold: float = 0.0, **options: Any) -> Outcome:
         result["ci_high"].values[0],
         None if shrunken is None else shrunken["log2fc_shrunken"].values[0],
         None if shrunken is None else shrunken["s_value"].values[0],
+        any("size_factors='invariant'" in str(warning.message) for warning in said),
     )
 
 
@@ -122,10 +126,6 @@ class Method:
 METHODS = {
     "xdelnx": Method(fitted),
     "xdelnx true factors": Method(lambda drawn: fitted(drawn, size_factors="true_factor")),
-    "xdelnx true factors and dispersions": Method(
-        lambda drawn: fitted(drawn, size_factors="true_factor", overdispersion=drawn.dispersion),
-        lambda cell: cell.model == "nb" and not cell.outliers,
-    ),
     "xdelnx invariant": Method(lambda drawn: fitted(drawn, size_factors="invariant")),
     "xdelnx tmm": Method(lambda drawn: fitted(drawn, size_factors="tmm"), lambda cell: cell.kind == "bulk"),
     "xdelnx edger": Method(lambda drawn: fitted(drawn, method="edger"), lambda cell: cell.kind == "bulk"),

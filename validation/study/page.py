@@ -28,6 +28,7 @@ MEASURES = {
     "false signs": "Fraction of wrong signs among genes with an s-value below 0.05",
     "rank correlation": "Agreement with the default: correlation of the p-values' ranks",
     "shared hits": "Agreement with the default: genes found by both, of those found by either",
+    "warned": "Fraction of the data sets of which the fit warned that its size factors mislead",
     "seconds": "Seconds a data set (shared machine)",
 }
 SCALE = {"null below 0.001": 1000.0}

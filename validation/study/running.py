@@ -17,22 +17,22 @@ import dask
 import numpy as np
 
 from validation.study import peers
-from validation.study.drawing import draw
+from validation.study.drawing import Drawn, draw
 from validation.study.grid import Cell
 from validation.study.measures import measured
-from validation.study.methods import METHODS
+from validation.study.methods import METHODS, Outcome
 
 Row = dict[str, Any]
-OURS = "xdelnx"
+DEFAULT = "xdelnx"
 
 
 @dataclass(frozen=True)
 class Task:
-    """Some data sets of a cell, by all methods of xdelnx (``peer`` is `OURS`) or by one peer."""
+    """Some data sets of a cell, by methods of xdelnx or by one peer."""
 
     cell: Cell
     seeds: tuple[int, ...]
-    peer: str
+    methods: tuple[str, ...]
     real: Path | None
     environments: Path | None
 
@@ -40,40 +40,41 @@ class Task:
 def tasks(
     cells: Sequence[Cell], sets: int, names: Sequence[str], done: set[tuple[str, int, str]], **where: Any
 ) -> Iterator[Task]:
-    """What is still to be done; the data sets that xdelnx has done already are not drawn again for it."""
+    """What is still to be done."""
     for cell in cells:
         if cell.model == "real" and where["real"] is None:
             continue
         ours = [name for name, method in METHODS.items() if method.where(cell)]
         for seed in range(sets):
-            if any((cell.name, seed, name) not in done for name in ours):
-                yield Task(cell, (seed,), OURS, **where)
+            missing = tuple(name for name in ours if (cell.name, seed, name) not in done)
+            if missing:
+                yield Task(cell, (seed,), missing, **where)
         for peer in names:
             left = tuple(seed for seed in range(sets) if (cell.name, seed, peer) not in done)
             if left and peers.takes_part(peer, cell):
-                yield Task(cell, left, peer, **where)
+                yield Task(cell, left, (peer,), **where)
 
 
 def rows(task: Task) -> list[Row]:
     """Measures of every data set and method of a task."""
     sets = [draw(task.cell, seed, task.real) for seed in task.seeds]
     with dask.config.set(scheduler="synchronous"):
-        defaults = [METHODS[OURS].run(drawn) for drawn in sets]
-        if task.peer == OURS:
-            others = {
-                name: method for name, method in METHODS.items() if method.where(task.cell) and name != OURS
-            }
-            outcomes = {OURS: defaults} | {
-                name: [method.run(drawn) for drawn in sets] for name, method in others.items()
-            }
-        else:
-            outcomes = {task.peer: list(peers.outcomes(task.peer, sets, task.environments))}
+        defaults = [METHODS[DEFAULT].run(drawn) for drawn in sets]
+        outcomes = {name: _outcomes(name, task, sets, defaults) for name in task.methods}
     return [
         {"cell": task.cell.name, "seed": seed, "method": name}
         | ({} if outcome is None else measured(name, drawn, outcome, default))
         for name, found in outcomes.items()
         for seed, drawn, outcome, default in zip(task.seeds, sets, found, defaults, strict=True)
     ]
+
+
+def _outcomes(name: str, task: Task, sets: list[Drawn], defaults: list[Outcome]) -> Sequence[Outcome | None]:
+    if name == DEFAULT:
+        return defaults
+    if name in METHODS:
+        return [METHODS[name].run(drawn) for drawn in sets]
+    return list(peers.outcomes(name, sets, task.environments))
 
 
 def read(path: Path) -> list[Row]:
