@@ -20,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=Path("study-output"), help="folder of the results (default: %(default)s)"
     )
     parser.add_argument("--sets", type=int, help="data sets a cell instead of the form's")
+    parser.add_argument("--peer-sets", type=int, help="data sets a cell for the peers, which take longer")
+    parser.add_argument(
+        "--cells", nargs="+", metavar="NAME", help="only kinds of data whose names begin so (default: all)"
+    )
     parser.add_argument(
         "--real", type=Path, help="folder of the airway reference, for the cells of real counts"
     )
@@ -28,12 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     options = parser.parse_args(arguments)
     cells, sets = FORMS[options.form]
+    cells = [cell for cell in cells if cell.name.startswith(tuple(options.cells or [""]))]
+    sets = options.sets or sets
     names, missing = ([], {}) if options.ours_alone else peers.installed(options.peers)
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.jsonl"
     done = {(row["cell"], row["seed"], row["method"]) for row in running.read(results)}
     where = {"real": options.real, "environments": options.peers}
-    todo = list(running.tasks(cells, options.sets or sets, names, done, **where))
+    todo = list(running.tasks(cells, sets, names, done, peer_sets=options.peer_sets or sets, **where))
     running.run(todo, results, options.workers)
     page.write(running.read(results), options.out, missing, options.real)
 

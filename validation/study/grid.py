@@ -53,8 +53,13 @@ class Cell:
         return 2_000
 
     @property
+    def shifts_totals(self) -> bool:
+        """Whether the changes move the samples' totals: by a few high genes, or by many to one side."""
+        return self.composition or self.signal in {"one-sided", "boundary"}
+
+    @property
     def calibrated(self) -> bool:
-        """Whether the default has to keep its error rates here: as many replicates as that takes, and nothing odd."""
+        """Whether error rates have to be kept here: as many replicates as that takes, and nothing odd."""
         return self.group >= 5 and self.model == "nb" and not self.outliers and self.design != "donors"
 
 

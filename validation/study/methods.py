@@ -126,6 +126,12 @@ class Method:
 METHODS = {
     "xdelnx": Method(fitted),
     "xdelnx true factors": Method(lambda drawn: fitted(drawn, size_factors="true_factor")),
+    "xdelnx true factors and dispersions": Method(
+        lambda drawn: fitted(
+            drawn, size_factors="true_factor", overdispersion=drawn.dispersion, shrinkage=False
+        ),
+        lambda cell: cell.kind == "bulk" and cell.model == "nb" and not cell.outliers,
+    ),
     "xdelnx invariant": Method(lambda drawn: fitted(drawn, size_factors="invariant")),
     "xdelnx tmm": Method(lambda drawn: fitted(drawn, size_factors="tmm"), lambda cell: cell.kind == "bulk"),
     "xdelnx edger": Method(lambda drawn: fitted(drawn, method="edger"), lambda cell: cell.kind == "bulk"),

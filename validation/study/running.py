@@ -38,9 +38,15 @@ class Task:
 
 
 def tasks(
-    cells: Sequence[Cell], sets: int, names: Sequence[str], done: set[tuple[str, int, str]], **where: Any
+    cells: Sequence[Cell],
+    sets: int,
+    names: Sequence[str],
+    done: set[tuple[str, int, str]],
+    *,
+    peer_sets: int,
+    **where: Any,
 ) -> Iterator[Task]:
-    """What is still to be done."""
+    """What is still to be done: so many data sets of each cell, for peers so many."""
     for cell in cells:
         if cell.model == "real" and where["real"] is None:
             continue
@@ -50,7 +56,7 @@ def tasks(
             if missing:
                 yield Task(cell, (seed,), missing, **where)
         for peer in names:
-            left = tuple(seed for seed in range(sets) if (cell.name, seed, peer) not in done)
+            left = tuple(seed for seed in range(peer_sets) if (cell.name, seed, peer) not in done)
             if left and peers.takes_part(peer, cell):
                 yield Task(cell, left, (peer,), **where)
 
