@@ -12,7 +12,7 @@ DOCS = ROOT / "docs"
 GENERATED = DOCS / "generated"
 # What pages include, and is no page of its own
 PARTS = ("variables.md", "statuses.md", "functions.md", "codings.md", "gpu_link.md")
-PARTS += ("validation_summary.md", "how_it_compares.md", "how_fast.md")
+PARTS += ("validation_summary.md", "how_it_compares.md", "how_fast.md", "calibration.md")
 GPU_PAGE = "[On GPUs](gpu.md) says how.\n"
 NO_GPU_PAGE = "This version computes on CPUs: `device` of a result is `cpu`.\n"
 
@@ -32,4 +32,7 @@ def generate(*_: object) -> None:
         path = GENERATED / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    results = ROOT / "validation" / "results"
+    picture = comparisons.latest(results, "study").with_suffix(".png")
+    shutil.copy(picture, GENERATED / picture.name)
     pictures.draw(GENERATED / "images")

@@ -20,7 +20,15 @@ def pages(root: Path) -> dict[str, str]:
         "how_fast.md": section(readme, "How fast"),
     }
     full = _page(latest(root / "validation" / "results", "reference"))
+    study = _page(latest(root / "validation" / "results", "study"))
+    made |= {"study.md": study, "calibration.md": parts_of(study, "In short", "What is promised")}
     return made | {"validation.md": full, "validation_summary.md": summary(full)}
+
+
+def parts_of(page: str, *titles: str) -> str:
+    """Sections of a page, their titles a level lower."""
+    found = [re.findall(rf"^## {re.escape(title)}\n.*?(?=^## )", page, re.M | re.S)[0] for title in titles]
+    return "".join(f"#{section}" for section in found)
 
 
 def latest(folder: Path, kind: str) -> Path:
