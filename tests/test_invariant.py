@@ -273,6 +273,16 @@ def test_lazily_it_warns_when_computed(cells):
         lazy.compute()
 
 
+def test_a_test_warns_as_the_fit_does(cells):
+    """Also where the fit tested nothing; not of a fold-change threshold, whose p-values the shift hardly moves."""
+    fit = xd.fit(cells, "~ condition", contrasts=None)
+    with pytest.warns(xd.XdelnxWarning, match="disagree with most genes"):
+        xd.test(cells, fit, "condition[T.B]")
+    xd.test(cells, fit, "condition[T.B]", lfc_threshold=1.0)
+    by_invariant = xd.fit(cells, "~ condition", contrasts=None, size_factors="invariant")
+    xd.test(cells, by_invariant, "condition[T.B]")
+
+
 def test_given_factors_are_not_doubted(cells):
     """They may come from spike-ins."""
     xd.fit(cells, "~ condition", size_factors=xd.size_factors(cells).values)

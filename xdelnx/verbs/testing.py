@@ -24,6 +24,7 @@ from xdelnx.verbs.clustering import clusters_of, commented
 from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import reopen
 from xdelnx.verbs.labelled import history, test_dataset
+from xdelnx.verbs.sizing import warned_of_imbalance
 
 
 @watched
@@ -107,6 +108,8 @@ def test(
         again.table.genes,
         threshold,
     )
+    if not threshold and cluster is None and plan.penalty is None and _estimated(again.options):
+        result = blocks.lazily(warned_of_imbalance, result, questions, again.options["size_factors"])
     with named_by(again.table.genes):
         result = blocks.settled(result, "testing") if compute else result
     dataset = test_dataset(result, again.table, questions, again.model, cluster is not None)
@@ -120,6 +123,11 @@ def test(
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
+
+
+def _estimated(options: dict[str, Any]) -> bool:
+    """Whether overdispersions are the counts' own: else errors are not, and say nothing of size factors."""
+    return options["overdispersion"] is True or options["overdispersion"] == "global"
 
 
 def _with_a_fold_change(questions: Sequence[Contrast], model: Design, *, asked: bool) -> tuple[Contrast, ...]:
