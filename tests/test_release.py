@@ -43,19 +43,21 @@ def test_workflow_runs_every_python_and_commands_that_exist():
     assert all((ROOT / script).is_file() for script in scripts)
 
 
-def test_conda_asks_for_the_same_versions():
-    names = {"dask[array]": "dask-core", "matplotlib": "matplotlib-base"}
+CUDA = {  # by pip for one version of CUDA, by conda for any
+    **dict.fromkeys(("cupy-cuda12x[ctk]", "cupy-cuda13x[ctk]"), "cupy"),
+    **dict.fromkeys(("dask-cuda[cu12]", "dask-cuda[cu13]"), "dask-cuda"),
+    **dict.fromkeys(("rmm-cu12", "rmm-cu13"), "rmm"),
+}
+
+
+@pytest.mark.parametrize("file", ["environment.yml", "environment-gpu.yml"])
+def test_conda_asks_for_the_same_versions(file):
+    names = {"dask[array]": "dask-core", "matplotlib": "matplotlib-base"} | CUDA
+    extras = ["anndata", "plot", "distributed"]
+    extras += ["gpu-cuda12", "gpu-cuda13"] if "gpu" in file else []
     wanted = [*PROJECT["dependencies"]]
-    wanted += [
-        line
-        for extra in ("anndata", "plot", "distributed")
-        for line in PROJECT["optional-dependencies"][extra]
-    ]
-    conda = {
-        line.split(" ")[0]: line.split(" ")[1]
-        for line in read("environment.yml")["dependencies"]
-        if " " in line
-    }
+    wanted += [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+    conda = {line.split(" ")[0]: line.split(" ")[1] for line in read(file)["dependencies"] if " " in line}
     for line in wanted:
         name, version = line.split(">=")
         assert conda[names.get(name, name)] == f">={version}", line
