@@ -26,9 +26,10 @@ def pages(root: Path) -> dict[str, str]:
 
 
 def parts_of(page: str, *titles: str) -> str:
-    """Sections of a page, their titles a level lower."""
-    found = [re.findall(rf"^## {re.escape(title)}\n.*?(?=^## )", page, re.M | re.S)[0] for title in titles]
-    return "".join(f"#{section}" for section in found)
+    """Sections of a page."""
+    return "".join(
+        re.findall(rf"^## {re.escape(title)}\n.*?(?=^## )", page, re.M | re.S)[0] for title in titles
+    )
 
 
 def latest(folder: Path, kind: str) -> Path:
