@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,8 @@ def test_attributes_say_what_made_it(here):
 
 # ---- killed ----------------------------------------------------------------------------------------------
 
+PARTS = {"start": 1, "blocks": 8, "end": 3}  # of a job, and how often it is killed in each
+
 
 class Job:
     """The command in a process of its own."""
@@ -216,15 +219,40 @@ class Job:
         assert self.process.returncode == 0
         return True
 
-    def kill(self, moment, start):
-        """Kill it so long after its fit began, or, where that is negative, before it begins; where it was, or None."""
-        if moment >= 0.0:
+    def kill(self, part, share, usual):
+        """Kill it when a share of a part of its way is done, if it has not ended before; where it was, or None.
+
+        Of the ``start`` and the ``end``, before and after the results of ``blocks``, it is a share of the usual time.
+        """
+        there, left = count(), usual.results - count()
+        if part == "start":
+            over = self.until_over(share * usual.start)
+        else:
             self.until_begun()
-        if self.until_over(moment if moment >= 0.0 else start + moment):
+            while self.process.poll() is None and count() < there + (
+                left * share if part == "blocks" else left
+            ):
+                time.sleep(0.002)
+            over = self.until_over(0.0 if part == "blocks" and left else 1.2 * share * usual.end)
+        if over:
             return None
         self.process.kill()
         self.process.wait()
         return place()
+
+
+@dataclass(frozen=True)
+class Usual:
+    """An undisturbed job: seconds until the fit begins, results of blocks, and seconds after the last of them."""
+
+    start: float
+    results: int
+    end: float
+
+
+def count():
+    """Results of blocks that are there."""
+    return len(list(folder_of("fit.zarr").glob("*.npz")))
 
 
 def place():
@@ -246,13 +274,15 @@ def survive(kills, seed, n_genes):
     Every job goes on until it is complete, and the result is that of an undisturbed one, byte by byte.
     """
     simulate("counts.zarr", "--chunks", "256", n_genes=n_genes)
-    start, whole = undisturbed()
+    usual = undisturbed()
     expected, table = contents("fit.zarr"), Path("genes.csv").read_bytes()
     rng, hits = random.Random(seed), Counter()
     while hits.total() - hits["not begun"] - hits["results"] < kills:
         discard()
-        while where := Job().kill(rng.uniform(-0.1, 1.0) * whole, start):
+        while where := Job().kill(*rng.choices(list(PARTS), PARTS.values()), rng.random(), usual):
             hits[where] += 1
+            if hits.total() % 25 == 0:
+                print(f"so far {dict(hits)}", flush=True)
             if where == "store complete":  # it has its name only then
                 assert contents("fit.zarr") == expected
         assert contents("fit.zarr") == expected
@@ -263,13 +293,15 @@ def survive(kills, seed, n_genes):
 
 
 def undisturbed():
-    """Seconds that the command takes to begin its fit, and from there to the end, once everything is compiled."""
+    """What is usual, once everything is compiled."""
     assert main([*FIT, "--no-progress"]) == 0
     discard()
-    job = Job()
-    start = job.until_begun()
-    assert job.until_over()
-    return start, time.monotonic() - job.started - start
+    job, results = Job(), 0
+    start, last = job.until_begun(), 0.0
+    while not job.until_over(0.005):
+        if count() > results:
+            results, last = count(), time.monotonic()
+    return Usual(start, results, time.monotonic() - last)
 
 
 def discard():

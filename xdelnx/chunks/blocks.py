@@ -28,7 +28,7 @@ from xdelnx.chunks.reading import guarded
 from xdelnx.chunks.watching import watching
 from xdelnx.steps.outliers import replace_counts
 
-BLOCK_ENTRIES = 16_000_000  # counts of a block at most (64 MB of 32-bit counts), unless one gene has more
+BLOCK_ENTRIES = 16_000_000  # counts of a block at most, 8 million of 64 bits, unless one gene has more: 64 MB
 BLOCKS = 8  # at least so many for data that is not chunked, to keep a few workers busy
 SMALLEST_BLOCK = 256  # genes, unless the data has smaller chunks
 SAMPLE_BYTES = 1000  # that a graph may hold for each sample: its row of the design, and what is made of it
@@ -166,9 +166,10 @@ def gene_blocks(
 ) -> Blocks:
     """Arrange counts (sample, gene), a per-entry offset, and weights, per sample or entry, in blocks of genes.
 
-    A block has ``entries`` counts at most, `BLOCK_ENTRIES` if None, unless one gene has more.
+    A block has ``entries`` counts at most, `BLOCK_ENTRIES` if None, half of them of 64 bits, unless one gene has more.
     """
-    limit = max((entries or BLOCK_ENTRIES) // counts.shape[0], 1)
+    halves = 2 if counts.dtype.itemsize > 4 else 1
+    limit = max((entries or BLOCK_ENTRIES) // halves // counts.shape[0], 1)
     if isinstance(counts, da.Array):
         widths = _merged(counts.chunks[1], limit)
     else:

@@ -103,8 +103,9 @@ def estimate(data: xr.Dataset, options: Mapping[str, Any]) -> Estimate:
         thread  = 6 x bytes of the largest block + 12 bytes x its counts that are not zero
 
     where all but a fifth of the counts may be not zero, as others take another path; cells with few counts take less.
-    A block has 16 million counts at most, or one gene: more genes take more blocks and not more memory. Size factors
-    by ratio, poscounts or tmm take all genes of a sample at once, and 16 bytes for each count of the data.
+    A block has 16 million counts at most, 8 million of 64 bits, or one gene: more genes take more blocks and not more
+    memory. Size factors by ratio, poscounts or tmm take all genes of a sample at once, and 16 bytes for each count of
+    the data.
     """
     table = inputs.as_counts(data, options.get("counts", "counts"))
     entries = _per_entry(data, options)
