@@ -738,6 +738,12 @@ TABLE = {
         ValueError,
         "not a whole fit, it lacks replaced",
     ),
+    "skip_corrupt, word": (
+        fit(skip_corrupt="no"),
+        TypeError,
+        "skip_corrupt is True or False, received 'no'",
+    ),
+    "skip_corrupt, lazily": (fit(skip_corrupt=True, compute=False), ValueError, "compute=False reads none"),
     "cox_reid, number": (fit(cox_reid=0), TypeError, "cox_reid is True or False, received 0"),
     "device": (
         fit(device="tpu"),

@@ -13,7 +13,8 @@ import xarray as xr
 import xdelnx as xd
 from xdelnx.chunks.disks import full_disk_told
 from xdelnx.cli import main
-from xdelnx.storage.stores import open_lazily, replacing, write_store
+from xdelnx.storage.outputs import replacing
+from xdelnx.storage.stores import open_lazily, write_store
 from xdelnx.storage.unfinished import folder_of
 
 

@@ -16,7 +16,8 @@ from xdelnx import XdelnxWarning
 from xdelnx.schema import VARIABLES, annotate
 from xdelnx.storage.conversion import convert
 from xdelnx.storage.io import from_anndata, open_counts, open_result, write_store, zarr_safe
-from xdelnx.storage.stores import gene_chunk, replacing
+from xdelnx.storage.outputs import replacing
+from xdelnx.storage.stores import gene_chunk
 from xdelnx.verbs.simulation import simulate
 
 N, G = 30, 70
@@ -398,9 +399,17 @@ def _fail_on_the_last(block, block_info=None):
     return block
 
 
-def test_remote_outputs_are_refused():
-    with pytest.raises(ValueError, match="outputs are local paths"):
-        write_store(simulate(4, 10), "s3://bucket/x.zarr")
+def test_outputs_at_urls():
+    """In memory here; of an object store in test_remote."""
+    ds = simulate(4, 10)
+    write_store(ds, "memory://lab/x.zarr")
+    xr.testing.assert_equal(open_counts("memory://lab/x.zarr").load(), ds)
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_store(ds, "memory://lab/x.zarr")
+    write_store(ds.isel(gene=slice(5)), "memory://lab/x.zarr", overwrite=True)
+    assert open_counts("memory://lab/x.zarr").sizes["gene"] == 5
+    with pytest.raises(FileExistsError, match="is a folder but not a Zarr store"):
+        write_store(ds, "memory://lab", overwrite=True)
 
 
 def test_replacing_a_file(tmp_path):

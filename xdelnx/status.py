@@ -17,6 +17,7 @@ class Status(IntEnum):
     GROUP_NOT_FITTED = 6
     OUTLIER_COUNT = 7
     NOT_ESTIMABLE = 8
+    UNREADABLE = 9
 
 
 ADVICE: dict[Status, str] = {
@@ -39,4 +40,7 @@ ADVICE: dict[Status, str] = {
     Status.NOT_ESTIMABLE: "Weights of 0 leave the gene no more samples than there are coefficients, or none that tell "
     "some coefficients apart: it has no coefficients and no tests, and took no part in the trend, the prior or the "
     "adjustment of p-values.",
+    Status.UNREADABLE: "A chunk of the store with the gene's counts is damaged or gone (the attribute unreadable says "
+    "which), and skip_corrupt=True left the gene out: it has no coefficients and no tests, and took no part in size "
+    "factors, trend, prior and the adjustment of p-values. Copy the chunk anew, or convert again, and fit again.",
 }

@@ -9,7 +9,10 @@ from xdelnx.status import Status
 
 def status_of_test(status: np.ndarray, reduced_converged: np.ndarray) -> np.ndarray:
     """Status (gene,) of a test: that of the fit, or that a reduced fit did not converge where this is graver."""
-    graver = [Status.ALL_ZERO, Status.NOT_ESTIMABLE, Status.COEFFICIENTS_NOT_CONVERGED]
+    graver = [
+        *(Status.ALL_ZERO, Status.NOT_ESTIMABLE, Status.UNREADABLE),
+        Status.COEFFICIENTS_NOT_CONVERGED,
+    ]
     failed = ~reduced_converged & ~np.isin(status, graver)
     return np.where(failed, np.int8(Status.REDUCED_NOT_CONVERGED), status).astype(np.int8)
 

@@ -22,10 +22,10 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdelnx.algorithms.matrices import as_dense, as_matrix
 from xdelnx.algorithms.weighting import Entries
-from xdelnx.chunks.faults import told_by_genes
+from xdelnx.chunks.faults import told_by_genes, told_of_scheduler
 from xdelnx.chunks.journal import Journal
 from xdelnx.chunks.reading import guarded
-from xdelnx.chunks.watching import watching
+from xdelnx.chunks.watching import client_in_force, watching
 from xdelnx.steps.outliers import replace_counts
 
 BLOCK_ENTRIES = 16_000_000  # counts of a block at most, 8 million of 64 bits, unless one gene has more: 64 MB
@@ -96,10 +96,10 @@ class Blocks:
         begin before what they wait for, ``after``, is there: workers that are idle meanwhile would
         read every block.
         """
-        counts = _renamed_blocks(self.counts, after, self.bounds)
+        counts = renamed_blocks(self.counts, after, self.bounds)
         offsets: list[Any] = [None] * len(counts)
         if self.offset is not None:
-            offsets = _renamed_blocks(self.offset, after, self.bounds)
+            offsets = renamed_blocks(self.offset, after, self.bounds)
         if self.weights is not None:
             offsets = self._entries(offsets, after)
         pairs = list(zip(counts, offsets, strict=True))
@@ -114,7 +114,7 @@ class Blocks:
     def _entries(self, offsets: list[Any], after: Any) -> list[Any]:
         """Offset and weights of each block."""
         if isinstance(self.weights, da.Array):
-            weights = _renamed_blocks(self.weights, after, self.bounds)
+            weights = renamed_blocks(self.weights, after, self.bounds)
         else:
             weights = [as_it_is(self.weights)] * len(offsets)
         return [dask.delayed(Entries)(*pair) for pair in zip(offsets, weights, strict=True)]
@@ -126,10 +126,13 @@ def _replaced(
     return replace_counts(counts, offset, mask[slice(*genes)], scale)
 
 
-def _renamed_blocks(array: da.Array, after: Any, bounds: Sequence[slice]) -> list[Delayed]:
+def renamed_blocks(
+    array: da.Array, after: Any, bounds: Sequence[slice], *, tolerant: bool = False
+) -> list[Delayed]:
     """Blocks of an array whose every task has a new name, and none runs before ``after`` is computed.
 
-    What goes wrong in a task is told by its genes, of which each block has those within its ``bounds``.
+    What goes wrong in a task is told by its genes, of which each block has those within its ``bounds``; what is
+    damaged raises or, where that is ``tolerant``, is `xdelnx.chunks.reading.Lost`.
 
     (`dask.graph_manipulation.clone` leaves the names inside tasks as they were: dask issue 12455.)
     """
@@ -141,7 +144,7 @@ def _renamed_blocks(array: da.Array, after: Any, bounds: Sequence[slice]) -> lis
         names[key]: task.substitute(names, key=names[key]) for key, task in graph.items()
     }
     keys = [names[key] for key in flatten(array.__dask_keys__())]
-    layer = guarded(layer, keys, bounds)
+    layer = guarded(layer, keys, bounds, tolerant=tolerant)
     waits: list[Any] = [after] if isinstance(after, Delayed) else []
     if waits:
         stores = {key for key, task in layer.items() if isinstance(task, DataNode)}
@@ -252,7 +255,7 @@ def by_block(
 
 def settled(value: Any, what: str = "computing") -> Any:
     """Compute on the scheduler in force, and show how far that is (`xdelnx.progress`)."""
-    with told_by_genes(value, what), watching(value, what):
+    with told_of_scheduler(client_in_force()), told_by_genes(value, what), watching(value, what):
         return dask.compute(value, scheduler=scheduler())[0]
 
 

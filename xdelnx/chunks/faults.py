@@ -13,6 +13,11 @@ from dask._task_spec import convert_legacy_graph
 
 _OF_GENES = re.compile(r"(\w+)-(\d+):(\d+)-[0-9a-f]{32}")  # names that `xdelnx.chunks.tasks` gives
 
+_OF_LOST_SCHEDULERS = {"CancelledError", "ClosedClientError", "CommClosedError"}  # of distributed, or its own
+
+ANEW = "copy it anew, or convert again"
+REMEDY = f"{ANEW}; xdelnx.fit leaves its genes out with skip_corrupt=True (--skip-corrupt)"
+
 
 class BlockError(RuntimeError):
     """What went wrong at one block of genes.
@@ -50,6 +55,46 @@ class UnreadableError(BlockError):
     kind = OSError
 
 
+class DamagedError(UnreadableError):
+    """A block of genes cannot be read, however often that is tried: a chunk of it is damaged, or gone.
+
+    Parameters
+    ----------
+    what
+        What is damaged.
+    start, stop
+        Positions of the block's genes.
+    advice
+        What to do.
+    """
+
+    def __init__(self, what: str, start: int, stop: int, advice: str = REMEDY) -> None:
+        super().__init__(f"{what}; {advice}", start, stop)
+        self.args = what, start, stop, advice
+        self.what = what
+
+
+class NoAnswerError(OSError):
+    """A store failed at each of several tries."""
+
+
+class MissingChunkError(FileNotFoundError):
+    """A chunk of an array, all of which were written, is not there.
+
+    Parameters
+    ----------
+    array, chunk
+        Where the array is, and the key of the chunk in it.
+    """
+
+    def __init__(self, array: str, chunk: str) -> None:
+        super().__init__(array, chunk)
+        self.array, self.chunk = array, chunk
+
+    def __str__(self) -> str:
+        return f"{self.array}, chunk {self.chunk}, is missing; copy it anew, or make the store again"
+
+
 @contextmanager
 def named_by(genes: np.ndarray) -> Iterator[None]:
     """Say by name at which genes something went wrong inside."""
@@ -75,6 +120,23 @@ def told_by_genes(value: Any, what: str) -> Iterator[None]:
             "say more); give them more memory or fewer threads each, or store the counts in smaller chunks"
         )
         raise LostWorkersError(message, *genes) from error
+
+
+@contextmanager
+def told_of_scheduler(client: Any) -> Iterator[None]:
+    """Say that the scheduler of a cluster was lost where what its client computes inside ends for that."""
+    where = getattr(getattr(client, "scheduler", None), "address", "")
+    try:
+        yield
+    except Exception as error:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if client is None or not kinds & _OF_LOST_SCHEDULERS:
+            raise
+        msg = (
+            f"the Dask scheduler at {where} was lost; start it again, or choose another or none (--scheduler), and "
+            "give the same command: a fit goes on from where it stopped"
+        )
+        raise ConnectionError(msg) from error
 
 
 def _genes(task: Any, value: Any) -> tuple[int, int] | None:

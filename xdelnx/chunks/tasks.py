@@ -20,9 +20,20 @@ def of_blocks(
     blocks: Blocks, name: str, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
 ) -> list[Delayed]:
     """Calls of a function with the arguments of each block; what the journal has of them is not called again."""
+    return of_parts(blocks, name, blocks.bounds, function, arguments)
+
+
+def of_parts(
+    blocks: Blocks,
+    name: str,
+    parts: Sequence[slice],
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+) -> list[Delayed]:
+    """The same for other parts of the genes."""
     return [
         once(blocks, f"{name}-{genes.start}:{genes.stop}", function, *given)
-        for genes, given in zip(blocks.bounds, arguments, strict=True)
+        for genes, given in zip(parts, arguments, strict=True)
     ]
 
 

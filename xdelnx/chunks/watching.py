@@ -28,7 +28,7 @@ def watching(value: Any, what: str) -> Iterator[None]:
             return
         keys = block_keys(value)
         at.total = len(keys)
-        client = _client()
+        client = client_in_force()
         with _Finished(keys, at) if client is None else _polled(client, keys, at):
             yield
 
@@ -64,7 +64,7 @@ class _Finished(Callback):
         self.at.done += key in self.keys
 
 
-def _client() -> Any:
+def client_in_force() -> Any:
     """Client of the cluster that computes, or None."""
     if (
         "distributed" not in sys.modules

@@ -39,6 +39,7 @@ OPTIONS = (
     "cluster",
     "by",
     "counts",
+    "skip_corrupt",
     "device",
 )
 OF_THE_FIT = ("design", "reference", "contrasts", "sample", "gene", *OPTIONS)
@@ -82,6 +83,11 @@ examples:
     )
     add_counts(add)
     add_dimensions(add)
+    add.add_argument(
+        "--skip-corrupt",
+        action="store_true",
+        help="leave out genes whose chunks are damaged or gone, and mark them, instead of an error",
+    )
     add_adjust(add, "bh")
     add_shared(add)
     _add_ways(add)

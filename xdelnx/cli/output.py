@@ -29,7 +29,7 @@ def one_or_more(values: Sequence[str]) -> Any:
 def check_outputs(args: argparse.Namespace) -> None:
     """Refuse before the work starts rather than after it."""
     from xdelnx.storage.delimited import TABLES, table_suffix
-    from xdelnx.storage.stores import check_output
+    from xdelnx.storage.outputs import check_output
 
     inputs = [getattr(args, name) for name in ("data", "fit") if hasattr(args, name)]
     check_output(args.out, overwrite=args.overwrite, apart_from=inputs)
@@ -54,7 +54,8 @@ def write_values(values: xr.DataArray, name: str, args: argparse.Namespace) -> N
 def finish(result: xr.Dataset, args: argparse.Namespace) -> None:
     """Write the store and the table, both or neither, and say what was found."""
     from xdelnx.storage.dimensions import as_ours, names_of
-    from xdelnx.storage.stores import replacing, write_store
+    from xdelnx.storage.outputs import replacing
+    from xdelnx.storage.stores import write_store
     from xdelnx.verbs.describing import findings
 
     table = replacing(args.table, overwrite=args.overwrite, table=True) if args.table else nullcontext()
@@ -71,7 +72,7 @@ def finish(result: xr.Dataset, args: argparse.Namespace) -> None:
 def write_table(result: xr.Dataset, args: argparse.Namespace) -> None:
     """Write the table alone, of a store that is there."""
     from xdelnx.storage.dimensions import as_ours, names_of
-    from xdelnx.storage.stores import replacing
+    from xdelnx.storage.outputs import replacing
 
     with replacing(args.table, overwrite=args.overwrite, table=True) as partial:
         _write_table(_genes(as_ours(result, names_of(result.attrs))), partial, Path(args.table))

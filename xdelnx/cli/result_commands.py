@@ -149,7 +149,8 @@ examples:
 
 def _report(args: argparse.Namespace) -> None:
     from xdelnx.reporting.writing import report
-    from xdelnx.storage.stores import TESTED, check_output, open_result
+    from xdelnx.storage.outputs import check_output
+    from xdelnx.storage.stores import TESTED, open_result
 
     inputs = [store for store in (args.fit, args.data, *args.tests) if store is not None]
     check_output(args.out, overwrite=args.overwrite, table=True, apart_from=inputs)

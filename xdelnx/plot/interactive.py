@@ -13,7 +13,7 @@ from xdelnx.plot.drawing import gene_vectors
 from xdelnx.plot.figures import tested_genes
 from xdelnx.plot.markup import Html, asset, data_block, document, element, joined
 from xdelnx.schema import GENE
-from xdelnx.storage.stores import replacing
+from xdelnx.storage.outputs import replacing
 from xdelnx.verbs.tables import one_contrast
 
 if TYPE_CHECKING:

@@ -239,6 +239,7 @@ _STATUS_TEXTS: Mapping[Status, tuple[str, float, float]] = {
     Status.REDUCED_NOT_CONVERGED: ("whose reduced fit did not converge", 0.0, 0.01),
     Status.OUTLIER_COUNT: ("with a count that is out of line", 0.0, 0.05),
     Status.NOT_ESTIMABLE: ("whose weights leave nothing to estimate", 0.1, 1.0),
+    Status.UNREADABLE: ("whose chunks are damaged or gone", 0.0, 0.0),
 }
 
 

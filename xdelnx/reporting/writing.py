@@ -18,7 +18,7 @@ from xdelnx.reporting.words import options_of
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.counts_at import open_data
 from xdelnx.storage.dimensions import as_ours, names_of, remembering
-from xdelnx.storage.stores import check_output, replacing
+from xdelnx.storage.outputs import check_output, replacing
 from xdelnx.verbs.inputs import as_counts
 
 ROWS = 100_000  # of all tables of genes together: about 6 MB

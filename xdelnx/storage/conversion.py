@@ -14,9 +14,10 @@ from xdelnx.messages import fail
 from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.storage.gene_major import write_gene_major
+from xdelnx.storage.outputs import check_output, replacing
 from xdelnx.storage.readers.opening import open_source
 from xdelnx.storage.readers.source import COUNTS, Choice
-from xdelnx.storage.stores import check_output, open_counts, replacing, writing, zarr_safe
+from xdelnx.storage.stores import open_counts, writing, zarr_safe
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xdelnx.messages import counted
-from xdelnx.storage.stores import is_local
+from xdelnx.storage.outputs import is_local
 
 PACKAGES = (
     "xdelnx",

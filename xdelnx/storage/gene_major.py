@@ -16,7 +16,7 @@ from xdelnx.progress import stage
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.pieces import ENTRY_BYTES, Matrix, Tally, count_type
 from xdelnx.storage.spill import Spill, spilling
-from xdelnx.storage.stores import CHUNK_BYTES, compressor, gene_chunk
+from xdelnx.storage.stores import ALL_CHUNKS, CHUNK_BYTES, compressor, gene_chunk
 
 PARTS = 100  # in which progress is counted
 INNER_CHUNKS = (
@@ -65,9 +65,9 @@ def write_gene_major(
         if genes is not None:
             with_warnings(checked(survey, genes))
         dtype = _type(matrix, survey, spill)
-        parts = _new_array(store, name, matrix.shape, dtype, attrs)
-        source = as_it_is(spill)
-        tasks = [dask.delayed(_write)(store, name, source, first, last, dtype) for first, last in parts]
+        array, parts = _new_array(store, name, matrix.shape, dtype, attrs)
+        shared = as_it_is(array), as_it_is(spill)
+        tasks = [dask.delayed(_write)(*shared, first, last) for first, last in parts]
         with dask.config.set(num_workers=_workers(memory, parts[0], n_samples, dtype)):
             settled(tasks, "writing")
     return dtype
@@ -107,12 +107,12 @@ def _runs(n_genes: int, width: int) -> list[tuple[int, int]]:
 
 def _new_array(
     store: Path, name: str, shape: tuple[int, int], dtype: np.dtype, attrs: dict[str, Any]
-) -> list[tuple[int, int]]:
-    """Make the array, without counts; give the genes of each of its chunks, which are written as a whole."""
+) -> tuple[Any, list[tuple[int, int]]]:
+    """Make the array, without counts; give the genes of each of its chunks, too, which are written as a whole."""
     import zarr
 
     width, inner = _layout(shape, dtype)
-    zarr.open_group(store, mode="r+").create_array(
+    made = zarr.open_group(store, mode="r+").create_array(
         name,
         shape=shape,
         dtype=dtype,
@@ -122,8 +122,9 @@ def _new_array(
         fill_value=0,
         attributes=attrs,
         dimension_names=(SAMPLE, GENE),
+        config=ALL_CHUNKS,
     )
-    return _runs(shape[1], width)
+    return made, _runs(shape[1], width)
 
 
 def _layout(shape: tuple[int, int], dtype: np.dtype) -> tuple[int, int]:
@@ -137,10 +138,8 @@ def _layout(shape: tuple[int, int], dtype: np.dtype) -> tuple[int, int]:
     return (width // inner * inner, inner) if inner < width else (width, width)
 
 
-def _write(store: Path, name: str, spill: Spill, first: int, last: int, dtype: np.dtype) -> None:
-    import zarr
-
-    zarr.open_array(store / name, mode="r+")[:, first:last] = spill.block(first, last, dtype)
+def _write(array: Any, spill: Spill, first: int, last: int) -> None:
+    array[:, first:last] = spill.block(first, last, array.dtype)
 
 
 def _workers(memory: int, part: tuple[int, int], n_samples: int, dtype: np.dtype) -> int:

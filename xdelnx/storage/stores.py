@@ -8,14 +8,11 @@ end, so that an output is either complete or not there.
 
 from __future__ import annotations
 
-import atexit
-import errno
 import os
-import shutil
-import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +22,11 @@ import xarray as xr
 
 from xdelnx.checks import check_dims
 from xdelnx.chunks.blocks import settled
-from xdelnx.chunks.disks import full_disk_told
 from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.dimensions import as_ours, as_theirs, names_of, remembering, told
+from xdelnx.storage.outputs import is_local, replacing
+from xdelnx.storage.remote import answered
 from xdelnx.storage.unfinished import note
 from xdelnx.storage.untrusted import open_group
 
@@ -38,11 +36,11 @@ CHUNK_BYTES = 16_000_000
 CHUNKS_AT_LEAST = 16
 """Chunks of a small data set, so that several workers have something to do."""
 
+ALL_CHUNKS: Any = {"write_empty_chunks": True}
+"""How arrays are written: chunks of zeros, too, so that one that is gone is known to be (`xdelnx.chunks.strict`)."""
+
 FITTED, TESTED = ("beta", "design"), ("pval",)
 """Variables by which the result of a fit, and any result with tests, is known."""
-
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
-"""Errors that a folder gives which is not the user's, or no place for files."""
 
 _MISSING = ("", "NA", "<missing>")
 
@@ -97,7 +95,10 @@ def open_as_ours(store: Any, *, counts: str, sample: Any = None, gene: Any = Non
     blocks = {SAMPLE: -1, GENE: _block_width(dataset[counts])}
     for name, variable in dataset.data_vars.items():
         per_entry = {SAMPLE, GENE} <= set(variable.dims)
-        dataset[name] = variable.chunk(blocks).transpose(SAMPLE, GENE, ...) if per_entry else variable.load()
+        if per_entry:
+            dataset[name] = variable.chunk(blocks).transpose(SAMPLE, GENE, ...)
+        else:
+            dataset[name] = answered(store, variable.load)
     return remembering(dataset, names)
 
 
@@ -123,16 +124,28 @@ def open_result(store: Any, *, needed: tuple[str, ...] = FITTED) -> xr.Dataset:
     if missing:
         what = "of a fit" if needed == FITTED else "of a test, or of a fit with contrasts"
         fail(f"the store {store} is not the result {what}: it has no variable {listing(missing)}")
-    return dataset.load().drop_encoding()
+    return answered(store, dataset.load).drop_encoding()
 
 
 def open_lazily(store: Any) -> xr.Dataset:
-    """Open a Zarr store of xarray, without Dask; raises as `open_counts` if it is none."""
-    return xr.open_zarr(store, chunks=None, consolidated=_consolidated(store))
+    """Open a Zarr store of xarray, without Dask; raises as `open_counts` if it is none.
+
+    Reading it raises where a chunk is gone that was there once, if our writers wrote the store.
+    """
+    from xdelnx.chunks.strict import strictly
+
+    group = _group(store)
+    where: dict[str, Any] = {}
+    strict = strictly(group)
+    if strict is not None:
+        where = {"group": group.path or None}
+    consolidated = group.metadata.consolidated_metadata is not None
+    opened = partial(xr.open_zarr, chunks=None, consolidated=consolidated, **where)
+    return answered(store, opened, strict or store)
 
 
-def _consolidated(store: Any) -> bool:
-    """Whether the store has consolidated metadata; raises if it is no store of ours."""
+def _group(store: Any) -> Any:
+    """Open a store; raises if it is no store of ours."""
     path = Path(store) if is_local(store) else None
     if path is not None and not path.exists():
         msg = "; ".join(filter(None, [f"there is nothing at {path}", note(path)]))
@@ -147,7 +160,7 @@ def _consolidated(store: Any) -> bool:
     group = open_group(store, "open_counts reads what `xdelnx convert` or Dataset.to_zarr wrote")
     if group.attrs.get("encoding-type") == "anndata":
         fail(_not_counts(store, "an AnnData store"))
-    return group.metadata.consolidated_metadata is not None
+    return group
 
 
 def _not_counts(store: Any, what: str) -> str:
@@ -202,10 +215,13 @@ def writing(ready: xr.Dataset, path: Path) -> Iterator[None]:
     """Write a Dataset of `zarr_safe` to a new store, to which more is added in the body; then close its metadata."""
     import zarr
 
+    from xdelnx.chunks.strict import mark
+
     encoding: dict[Any, Any] = {name: {"compressors": compressor()} for name in ready.variables}
-    lazy = ready.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, compute=False, encoding=encoding)
-    settled(lazy, "writing")
+    how: dict[str, Any] = {"zarr_format": 3, "consolidated": False, "encoding": encoding}
+    settled(ready.to_zarr(path, mode="w-", compute=False, **how, **ALL_CHUNKS), "writing")
     yield
+    mark(zarr.open_group(path, mode="r+", use_consolidated=False))
     with warnings.catch_warnings():  # other readers of format 3 may pass over it, and xarray warns without it
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(path, zarr_format=3)
@@ -263,133 +279,3 @@ def _chunked(dataset: xr.Dataset) -> xr.Dataset:
             sizes = {dim: max(chunks, default=1) or 1 for dim, chunks in variable.chunksizes.items()}
             dataset[name] = variable.chunk(sizes)
     return dataset
-
-
-def check_output(
-    path: str | os.PathLike[str], *, overwrite: bool, table: bool = False, apart_from: Iterable[Any] = ()
-) -> Path:
-    """Return the output's true path, or an error if something is there that must stay.
-
-    Parameters
-    ----------
-    path
-        Where to write.
-    overwrite
-        Whether what is there may be replaced: a Zarr store or an empty folder by a store, a file by a table.
-    table
-        Whether the output is a file, and not a store.
-    apart_from
-        Inputs and further outputs. Those that are paths must neither be this one, nor lie in it or around it.
-
-    Raises
-    ------
-    ValueError
-        If the output is not a local path, or not apart from the others.
-    FileExistsError
-        If something is there that may not be replaced.
-    """
-    if "://" in str(path):
-        fail(f"cannot write to {path}: outputs are local paths; copy the finished store there")
-    target = Path(os.path.realpath(path))  # a link stays a link
-    for other in apart_from:
-        if is_local(other):
-            _check_apart(path, target, other)
-    reason = _must_stay(target, table=table)
-    if reason is None and target.exists() and not overwrite:
-        reason = "exists already; choose another name, or overwrite it (overwrite=True, --overwrite)"
-    if reason is not None:
-        msg = f"{path} {reason}"
-        raise FileExistsError(msg)
-    return target
-
-
-def is_local(source: Any) -> bool:
-    """Whether this is a path of this machine, rather than a URL or an object in memory."""
-    return isinstance(source, str | os.PathLike) and "://" not in str(source)
-
-
-def _check_apart(path: Any, target: Path, other: Any) -> None:
-    """Raise ValueError if replacing the output would take something else away with it, or change it."""
-    there = Path(os.path.realpath(other))
-    if target == there:
-        name = "" if str(path) == str(other) else f" ({other})"
-        fail(f"the output {path} is also an input or another output{name}; choose another name")
-    if there in target.parents:
-        fail(f"the output {path} lies inside {other}, an input or another output; choose another place")
-    if target in there.parents:
-        fail(f"the output {path} contains {other}, an input or another output; choose another name")
-
-
-def _must_stay(target: Path, *, table: bool) -> str | None:
-    """Why what is there is not replaced, even if that is asked for."""
-    above = next(folder for folder in target.parents if folder.exists())
-    if not above.is_dir():
-        return f"cannot be made: {above} is a file, not a folder"
-    if target.is_dir() and table:
-        return "is a folder and a table is a file; choose another name"
-    if target.is_dir() and any(target.iterdir()) and not _is_store(target):
-        return "is a folder but not a Zarr store, so it is not overwritten; choose another name"
-    if target.exists() and not target.is_dir() and not table:
-        return "is a file and not a Zarr store, so it is not overwritten; choose another name"
-    return None
-
-
-def _is_store(path: Path) -> bool:
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
-
-
-@contextmanager
-def replacing(
-    path: str | os.PathLike[str], *, overwrite: bool = False, table: bool = False, needed: int | None = None
-) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure.
-
-    An error says where a disk is full, and that ``needed`` bytes at most are needed.
-    """
-    target = check_output(path, overwrite=overwrite, table=table)
-    with full_disk_told(target, needed), _unwritable_told(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _moved_to(target, lambda: check_output(path, overwrite=overwrite, table=table)) as partial:
-            yield partial
-
-
-@contextmanager
-def _unwritable_told(target: Path) -> Iterator[None]:
-    """Say which folder cannot be written to, rather than which temporary path in it."""
-    try:
-        yield
-    except OSError as error:
-        folder = next(above for above in target.parents if above.exists())
-        inside = error.filename is not None and folder in Path(os.fsdecode(error.filename)).parents
-        if inside and error.errno in UNWRITABLE:
-            msg = f"cannot write to {folder} ({error.strerror}): choose another place for {target.name}"
-            raise type(error)(msg) from error
-        raise
-
-
-@contextmanager
-def _moved_to(target: Path, check: Callable[[], object]) -> Iterator[Path]:
-    """Give a temporary path beside a target, to which it is renamed on success, after a check."""
-    mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    partial, old = (target.parent / f".{target.name}.{mark}.{kind}" for kind in ("partial", "old"))
-    try:
-        yield partial
-        check()  # somebody may have been faster
-        if target.exists():
-            target.rename(old)
-        partial.rename(target)
-    except BaseException:
-        atexit.register(_remove, partial)  # a worker that is still writing would make it again
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
-    finally:
-        _remove(partial)
-        _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

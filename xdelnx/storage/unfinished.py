@@ -8,19 +8,22 @@ import re
 import shutil
 import socket
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xdelnx.chunks.disks import full_disk_told
+from xdelnx.chunks.faults import NoAnswerError
 from xdelnx.chunks.journal import MANIFEST, Journal, read_manifest
 from xdelnx.messages import brief, fail
+from xdelnx.storage.remote import answered, is_url, local_name
 
 LOCK = "in-use"
 
 
 def folder_of(out: str | os.PathLike[str]) -> Path:
-    """Folder of the unfinished job whose output this will be."""
-    target = Path(os.path.realpath(out))
+    """Folder of the unfinished job whose output this will be: beside it or, if that is a URL, in the current folder."""
+    target = Path(os.path.realpath(local_name(str(out)) if is_url(out) else out))
     return target.parent / f".{target.name}.unfinished"
 
 
@@ -65,10 +68,13 @@ def finished(out: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Fingerprint of the job that made the fit in this store; None if there is none, or it is none of a whole fit."""
     import zarr
 
-    if not Path(out).is_dir():
+    if not is_url(out) and not Path(out).is_dir():
         return None
+    opened = partial(zarr.open_group, mode="r")
     try:
-        attributes = dict(zarr.open_group(out, mode="r").attrs)
+        attributes = dict((answered(out, opened, out) if is_url(out) else opened(out)).attrs)
+    except NoAnswerError:
+        raise
     except (OSError, ValueError, TypeError, KeyError):
         return None
     steps = str(attributes.get("history", "")).splitlines()
@@ -139,7 +145,9 @@ def hold(folder: Path) -> Any:
 
 
 def sweep(out: str | os.PathLike[str]) -> None:
-    """Remove what a process that was killed while it wrote the output left beside it (`stores.replacing`)."""
+    """Remove what a process that was killed while it wrote the output left beside it (`outputs.replacing`)."""
+    if is_url(out):
+        return  # which is copied from a temporary folder
     target = Path(os.path.realpath(out))
     left = re.compile(re.escape(f".{target.name}.") + r"\d+-[0-9a-f]{8}\.(partial|old)")
     for path in target.parent.glob(f".{target.name}.*") if target.parent.is_dir() else ():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from xdelnx.chunks.faults import NoAnswerError
 from xdelnx.messages import fail
+from xdelnx.storage.remote import answered, is_url
 
 RUN_CODE = ("pickle",)  # codecs whose decoding runs whatever the writer of the store wanted
 
@@ -24,12 +27,17 @@ def open_group(store: Any, expected: str) -> Any:
     ValueError
         It is not a Zarr store, or an array in it is pickled. (Of the formats of Zarr only the second knows that,
         and not every version of its readers refuses it.)
+    NoAnswerError
+        A URL did not answer.
     """
     import zarr
 
     try:
-        group = zarr.open_group(store, mode="r")
+        opened = partial(zarr.open_group, mode="r")
+        group = answered(store, opened, store) if is_url(store) else opened(store)
         members = list(group.members(max_depth=None)) if group.metadata.zarr_format == 2 else []
+    except NoAnswerError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{store} is not a Zarr store that can be read; {expected}"
         raise ValueError(msg) from error

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from xdelnx.messages import counted, fail, listing
+from xdelnx.messages import counted, cut, fail, listing
 from xdelnx.schema import CONTRAST, GENE, SAMPLE
 from xdelnx.status import Status
 from xdelnx.verbs.dimensions import any_dims
+from xdelnx.verbs.skipped import NUMBER, REASON
 from xdelnx.verbs.tables_for_others import each_contrast
 
 FDR = 0.05
@@ -121,6 +122,8 @@ def _cautions(result: xr.Dataset) -> Iterator[str]:
         factors = result["size_factor"].values
         if factors.max() > UNEVEN * factors.min():
             yield f"caution: size factors differ {factors.max() / factors.min():.0f}-fold: look at the smallest samples"
+    if result.attrs.get(NUMBER):
+        yield f"caution: {counted(result.attrs[NUMBER], 'gene')} could not be read: {cut(result.attrs[REASON], 400)}"
     if "status" in result:
         failed = int(np.isin(result["status"].values, FAILED).sum())
         if failed:

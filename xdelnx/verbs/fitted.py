@@ -18,6 +18,7 @@ from xdelnx.algorithms.subsampling import draw
 from xdelnx.checks import json_object
 from xdelnx.chunks import blocks, passes
 from xdelnx.chunks.devices import at_nodes, block_entries
+from xdelnx.chunks.skipping import left_out
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, design_from_result
 from xdelnx.messages import counted, fail, listing, shown
@@ -26,6 +27,7 @@ from xdelnx.steps.blockwise import FitPlan, constrained, direction
 from xdelnx.verbs import inputs
 from xdelnx.verbs.inputs import GIVEN, Counts
 from xdelnx.verbs.ridge_given import ridge_of
+from xdelnx.verbs.skipped import unreadable
 
 # Options of a fit that more passes look at, and what each may be: a store can have been edited.
 REMEMBERED: dict[str, Any] = {
@@ -202,7 +204,8 @@ def reopen(data: Any, fit: Any) -> Reopened:
     arrays["whole"] = table.genes.size == fit.attrs.get("n_genes", table.genes.size)
     replaced = fit["replaced"].transpose(SAMPLE, GENE).data if options.get("cooks") == "replace" else None
     weights, _ = inputs.as_weights(weights, table)
-    offsets = by_sample, by_entry
+    counts, by_entry, weights = left_out(unreadable(fit), table.array, by_entry, weights)
+    table, offsets = replace(table, array=counts), (by_sample, by_entry)
     return Reopened(table, design_from_result(fit), options, offsets, arrays, replaced, weights)
 
 

@@ -36,6 +36,7 @@ from xdelnx.verbs.labelled import comments, contrasts_asked, fit_attributes, fit
 from xdelnx.verbs.ridge_given import as_ridge
 from xdelnx.verbs.running import Job, run
 from xdelnx.verbs.sizing import centred_by
+from xdelnx.verbs.skipped import as_skipping, marked
 from xdelnx.verbs.weights_given import residual_df_of, weights_of
 
 METHODS = ("glmgampoi", "edger")
@@ -66,6 +67,7 @@ def fit(
     cluster: Any = None,
     by: str | None = None,
     counts: str = "counts",
+    skip_corrupt: bool = False,
     device: str = "auto",
     compute: bool = True,
     sample: str | None = None,
@@ -156,6 +158,11 @@ def fit(
     counts
         Name of the variable with the counts; of an AnnData the layer, or ``"X"``, which it is by default where no
         layer is called "counts".
+    skip_corrupt
+        Leave out genes whose chunks of a Zarr store are damaged or gone, instead of an error: their ``status`` is
+        ``unreadable``, the attributes ``n_unreadable`` and ``unreadable`` say how many and why, and all others
+        are fitted as if the store did not have them. The counts are read once more, to find these genes before
+        anything is computed.
     device
         ``"cpu"``; ``"gpu"``, a CUDA card by way of CuPy, in this process or, on a cluster, in every worker; or
         ``"auto"``, a card where there is one. What it was is in the result's attributes: ``"auto"`` where some
@@ -228,7 +235,8 @@ def fit(
     by_sample, by_entry, offset_name = inputs.as_offset(offset, table)
     options = _across(dispersion, model, weighed, plan, shrinkage=shrinkage, robust=robust, method=method)
     warn_without_replicates(plan.layout, cooks)
-    job = Job(table, plan, dispersion, options, questions, size_factors, (by_sample, by_entry), weighed)
+    skip = as_skipping(skip_corrupt, compute=compute)
+    job = Job(table, plan, dispersion, options, questions, size_factors, (by_sample, by_entry), weighed, skip)
     done = run(job, replacing=cooks == "replace", compute=compute)
     labels = table, model, questions, options
     dataset = fit_dataset(
@@ -254,6 +262,7 @@ def fit(
         "subsample": subsample,
         "adjust": adjust,
         "counts": counts,
+        "skip_corrupt": skip,
     }
     dataset.attrs |= fit_attributes(model, device, table.genes.size, **asked)
     notes = comments(
@@ -261,6 +270,7 @@ def fit(
     )
     notes |= method_comments(method, dispersion)
     notes["max_cooks"] = f"an outlier above {cutoff(plan.layout):.6g}"
+    dataset = marked(dataset, done.skipped) if skip else dataset
     return with_adjusted(zarr_safe(commented(_annotated(dataset, notes), cluster)), adjust)
 
 

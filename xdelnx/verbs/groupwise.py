@@ -24,6 +24,7 @@ from xdelnx.verbs.aggregation import group_samples
 from xdelnx.verbs.clustering import clusters_of
 from xdelnx.verbs.inputs import Counts
 from xdelnx.verbs.ridge_given import as_ridge
+from xdelnx.verbs.skipped import of_groups
 from xdelnx.verbs.weights_given import weights_of
 
 GROUP_STATUS = {0: "fitted", 1: "not_fitted"}
@@ -81,7 +82,7 @@ def fit_by_group(
             )
     _report(by, notes)
     dataset = _joined(results, by, list(notes)).drop_attrs(deep=False)
-    attributes = _attributes(next(iter(results.values())).attrs, by)
+    attributes = _attributes(next(iter(results.values())).attrs, by) | of_groups(results.values())
     return zarr_safe(
         dataset.merge(
             _about(by, notes, groups.sizes), compat="override", combine_attrs="override"

@@ -148,6 +148,8 @@ def _passes(options: Mapping[str, Any]) -> Iterator[str]:
     fit = ["fit, pass 1", "fit, pass 2"]
     if options.get("overdispersion") == "global":
         fit[1:1] = ["overdispersion of all genes, coarse", "overdispersion of all genes, fine"]
+    if options.get("skip_corrupt"):
+        yield "check of the chunks"
     yield "first look"
     if options.get("size_factors") in ("ratio", "poscounts", "tmm"):
         yield "size factors"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from xdelnx.algorithms.survey import with_warnings
-from xdelnx.chunks import blocks, factor_passes, passes
+from xdelnx.chunks import blocks, factor_passes, passes, skipping
 from xdelnx.chunks.devices import at_nodes, block_entries
-from xdelnx.chunks.faults import named_by
+from xdelnx.chunks.faults import DamagedError, named_by
 from xdelnx.chunks.journal import Journal, in_force
 from xdelnx.chunks.outlier_passes import with_replaced
 from xdelnx.designs.contrasts import Contrast
@@ -38,6 +39,8 @@ class Job:
         Per sample and per entry, one of them or both None.
     weights
         (sample,) or (sample, gene), or None.
+    skip_corrupt
+        Whether genes whose chunks cannot be read are left out.
     """
 
     table: Counts
@@ -48,6 +51,7 @@ class Job:
     size_factors: Any
     offset: tuple[np.ndarray | None, Any]
     weights: Any = None
+    skip_corrupt: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,15 @@ class Done:
         (sample,) sums of the counts that were fitted.
     replaced
         (gene, sample): which counts were replaced; None for none.
+    skipped
+        Genes that were left out, with the reasons.
     """
 
     result: Any
     factors: Any
     library_size: Any
     replaced: Any = None
+    skipped: Sequence[skipping.Damage] = ()
 
 
 def run(job: Job, *, replacing: bool, compute: bool) -> Done:
@@ -87,14 +94,49 @@ def run(job: Job, *, replacing: bool, compute: bool) -> Done:
 
 
 def _run(job: Job, *, replacing: bool, compute: bool) -> Done:
-    table, plan, (by_sample, by_entry) = job.table, job.plan, job.offset
     journal = _begun() if compute else None
-    entries = block_entries(plan.device)
-    gene_blocks = blocks.gene_blocks(table.array, by_entry, job.weights, entries=entries)
-    if journal is not None:
-        gene_blocks = replace(gene_blocks, journal=journal.part("before") if replacing else journal)
+    entries = block_entries(job.plan.device)
+
+    def arranged(*arrays: Any) -> blocks.Blocks:
+        found = blocks.gene_blocks(*arrays, entries=entries)
+        return replace(found, journal=journal.part("before") if journal and replacing else journal)
+
+    arrays = job.table.array, job.offset[1], job.weights
     settle = blocks.settled if compute else blocks.left_lazy
     call = blocks.called if compute else blocks.lazily
+    if not job.skip_corrupt:
+        return _fitted(job, arranged(*arrays), journal, settle, call, replacing=replacing)
+    skipped = skipping.damaged(arranged(*arrays), *arrays, settle)
+    readable = skipping.left_out([damage.genes for damage in skipped], *arrays)
+    with _damaged_since():
+        done = _fitted(job, arranged(*readable), journal, settle, call, replacing=replacing)
+    return replace(done, skipped=skipped)
+
+
+@contextmanager
+def _damaged_since() -> Iterator[None]:
+    """Advise to begin anew where a chunk is damaged that could be read when a fit began."""
+    try:
+        yield
+    except DamagedError as error:
+        what, start, stop, _ = error.args
+        advice = (
+            "it could be read when this fit began: begin it anew (--overwrite), which leaves its genes out"
+        )
+        raise DamagedError(what, start, stop, advice) from error
+
+
+def _fitted(
+    job: Job,
+    gene_blocks: blocks.Blocks,
+    journal: Journal | None,
+    settle: Callable[..., Any],
+    call: Callable[..., Any],
+    *,
+    replacing: bool,
+) -> Done:
+    """All passes over these blocks."""
+    table, plan, (by_sample, by_entry) = job.table, job.plan, job.offset
     seen = call(with_warnings, settle(passes.survey(gene_blocks, table.genes), "first look at the counts"))
     factors = settle(choose_factors(first_choice(job.size_factors), table, gene_blocks, seen), "size factors")
     factors = call(factor_passes.factors_with_warning, factors, seen, table.sample_names)
