@@ -63,8 +63,10 @@ def dense_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
 
 def nonzero_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     """Kernels that visit the non-zero counts alone: name -> (non-zeros, call)."""
+    from xdelnx.algorithms.zeros import from_moments, stand_ins
     from xdelnx.kernels import block as block_kernels
     from xdelnx.kernels import nonzero as kernels
+    from xdelnx.kernels.nodes import spread_by_piece
 
     t = tile(max(int(20_000 * size), 50), 40, 0.05)
     counts = np.ascontiguousarray(t["y"].T.astype(np.uint16))
@@ -78,13 +80,18 @@ def nonzero_kernels(size: float) -> dict[str, tuple[int, Callable[[], Any]]]:
     scales = few, places, t["scale"][0], 0, last
     flat = *block_kernels.with_scales(*scales), bounds
     state = t["m"], t["theta"], t["rows"]
+    zeros = stand_ins(t["scale"][0], t["starts"])
+    by_piece = block_kernels.compress(*compress[:-2], zeros.order, zeros.pieces)
+    at = zeros.pieces, zeros.nodes, zeros.x, from_moments()
     calls: dict[str, Callable[[], Any]] = {
         "newton_differences": lambda: kernels.newton_differences(*flat, *state),
         "deviance_differences": lambda: kernels.deviance_differences(*flat, *state),
         "dispersion_differences": lambda: kernels.dispersion_differences(*flat, *state),
         "compress": lambda: block_kernels.compress(*compress),
+        "spread_by_piece": lambda: spread_by_piece(*by_piece, *at),
         "with_scales": lambda: block_kernels.with_scales(*scales),
         "nonzero_by_gene (an entry)": lambda: block_kernels.nonzero_by_gene(*block),
+        "sums_by_gene (an entry)": lambda: block_kernels.sums_by_gene(*block),
         "look_at_whole_numbers (an entry)": lambda: block_kernels.look_at_whole_numbers(*block),
     }
     entries = {name: counts.size if "an entry" in name else last for name in calls}

@@ -79,6 +79,7 @@ FLOORS = {
     "algorithms.subsampling": 21,
     "algorithms.weighting": 21,
     "algorithms.centring": 22,
+    "algorithms.compressed": 22,
     "algorithms.dispersion": 22,
     "algorithms.influence": 22,
     "algorithms.mixture": 22,

@@ -35,7 +35,14 @@ def test_kernels(monkeypatch):
     kernels = module("kernels", monkeypatch)
     timings = kernels.measure(size=0.003, repeats=1)
     names = {timing.name for group in timings.values() for timing in group}
-    assert {"newton_sums", "newton_differences", "compress", "spread (a non-zero)", "local_median"} <= names
+    assert {
+        "newton_sums",
+        "newton_differences",
+        "compress",
+        "spread (a non-zero)",
+        "spread_by_piece",
+        "local_median",
+    } <= names
     assert all(timing.best > 0 and timing.entries > 0 for group in timings.values() for timing in group)
 
 

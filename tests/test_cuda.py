@@ -26,7 +26,7 @@ import scipy.sparse
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.algorithms.tiles import Block
+from xdelnx.algorithms.compressed import Block
 from xdelnx.chunks import blocks as chunk_blocks
 from xdelnx.chunks import devices as chunk_devices
 from xdelnx.chunks import passes

@@ -5,9 +5,10 @@ import pytest
 import statsmodels.api as sm
 
 from xdelnx.algorithms.basis import layout_of
+from xdelnx.algorithms.compressed import Block
 from xdelnx.algorithms.glm import fit_coefficients, start_from_data
 from xdelnx.algorithms.influence import leverage
-from xdelnx.algorithms.tiles import Block, dense_tiles
+from xdelnx.algorithms.tiles import dense_tiles
 from xdelnx.algorithms.zeros import sample_scale
 
 N = 12

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from xdelnx.algorithms.basis import Basis, Layout, distinct_rows, packed_products
-from xdelnx.algorithms.zeros import WIDTH, WeightedSamples
+from xdelnx.algorithms.zeros import WeightedSamples
 from xdelnx.kernels.dense import SMALLEST_MEAN
 from xdelnx.kernels.nodes import spread
 
 Array = Any
 
 NODE_ERROR = 2e-13  # of a function's largest value, by interpolation
+WIDTH = 3.0  # of an interval in log(scale)
 COVARIATE_NODES = 16  # along the covariate, in a box
 BOX = 5.0  # width of a box, in standard deviations of the covariate
 STEEPEST = 2.4  # log mean across a box, at which 16 nodes still have an error of 2e-12

@@ -3,7 +3,8 @@
 The algorithms see genes, kinds and parameters only; what a sum over samples costs, and on
 which device it runs, is decided here. `DenseObservations` visits every entry;
 `NonZeroObservations` sums zeros through a few weighted samples (`xdelnx.algorithms.zeros`) and visits the
-non-zero counts only. They agree to rounding.
+non-zero counts only; those of `xdelnx.algorithms.node_observations` sum counts through these, too. They agree
+to rounding.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ class DenseObservations:
 
     def first_step(self, rate: Array, theta: Array) -> tuple[Array, Array]:
         """Weights and responses of a first step."""
-        return _first_step(self, rate, theta)
+        return first_step(self, rate, theta)
 
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information."""
@@ -191,7 +192,7 @@ class DenseObservations:
 
     def lacks_counts(self, m: Array, below: float) -> Array:
         """Whether a kind's expected count is below this."""
-        return _lacks_counts(self, m, below)
+        return lacks_counts(self, m, below)
 
     def follow(self, model: Any, found: Any) -> Array:  # noqa: ARG002
         """Always."""
@@ -263,7 +264,7 @@ class NonZeroObservations:
 
     def first_step(self, rate: Array, theta: Array) -> tuple[Array, Array]:
         """Weights and responses of a first step."""
-        return _first_step(self, rate, theta)
+        return first_step(self, rate, theta)
 
     def newton(self, m: Array, theta: Array, rows: Array) -> Any:
         """Score and observed information."""
@@ -294,7 +295,7 @@ class NonZeroObservations:
 
     def lacks_counts(self, m: Array, below: float) -> Array:
         """Whether a kind's expected count is below this."""
-        return _lacks_counts(self, m, below)
+        return lacks_counts(self, m, below)
 
     def follow(self, model: Any, found: Any) -> Array:  # noqa: ARG002
         """Always."""
@@ -309,12 +310,13 @@ def mean_and_variance(
     return mean, squares / (n_samples - 1.0)
 
 
-def _lacks_counts(observations: Observations, m: Array, below: float) -> Array:
+def lacks_counts(observations: Observations, m: Array, below: float) -> Array:
+    """Whether there is a kind with samples whose expected count is below this: (gene,)."""
     expected = m * observations.scale_totals()
     return observations.backend.xp.any((expected < below) & (observations.weight_totals() > 0.0), axis=1)
 
 
-def _first_step(observations: Observations, rate: Array, theta: Array) -> tuple[Array, Array]:
+def first_step(observations: Observations, rate: Array, theta: Array) -> tuple[Array, Array]:
     """From each kind's rate with a sample of the overall rate added; nothing of a kind of weight 0."""
     xp, sizes = observations.backend.xp, observations.weight_totals()
     sums = observations.totals(), observations.scale_totals(), sizes

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import dask
 
-from xdelnx.algorithms.tiles import Block
+from xdelnx.algorithms.compressed import Block
 from xdelnx.chunks import blocks
 from xdelnx.kernels import devices
 from xdelnx.kernels.backend import CPU

@@ -16,11 +16,11 @@ from dask.delayed import Delayed
 
 from xdelnx.algorithms.basis import Layout
 from xdelnx.algorithms.centring import Directions, shift_of_kinds
+from xdelnx.algorithms.compressed import Block, compress
 from xdelnx.algorithms.covariate import CovariateNodes, covariate_nodes
 from xdelnx.algorithms.matrices import as_matrix
 from xdelnx.algorithms.scaling import UNUSABLE
 from xdelnx.algorithms.survey import Survey, checked, join, look
-from xdelnx.algorithms.tiles import Block, compress
 from xdelnx.algorithms.weighting import Entries, parts
 from xdelnx.algorithms.zeros import SampleScale, sample_scale
 from xdelnx.chunks import tasks

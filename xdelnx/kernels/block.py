@@ -82,6 +82,20 @@ def nonzero_by_gene(flat: np.ndarray, stride: int, n_samples: int, n_genes: int)
 
 
 @compiled
+def sums_by_gene(
+    flat: np.ndarray, stride: int, n_samples: int, n_genes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Non-zero counts of each gene, and the sum of its counts: (gene,) each."""
+    non_zero, total = np.zeros(n_genes, dtype=np.int64), np.zeros(n_genes)
+    for i in range(n_samples):
+        for g in range(n_genes):
+            value = _entry(flat, i * stride + g)
+            non_zero[g] += 1 if value != 0 else 0
+            total[g] += value
+    return non_zero, total
+
+
+@compiled
 def dense_rows(flat: np.ndarray, stride: int, columns: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Counts of some genes, (gene, sample), with the samples in a given order."""
     out = np.empty((columns.size, order.size))

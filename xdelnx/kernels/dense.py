@@ -284,7 +284,7 @@ def count_tails(values: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.nd
         bounds[g, 0] = n
         fractions = 0
         for i in range(ends[g], ends[g + 1]):
-            value = values[i]
+            value = float(values[i])
             if value >= DIRECT_TERMS:
                 singles[n] = value
                 n += 1
@@ -298,7 +298,7 @@ def count_tails(values: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.nd
             singles[n] = DIRECT_TERMS
             n += 1
         for i in range(ends[g], ends[g + 1] if fractions else ends[g]):
-            value = values[i]
+            value = float(values[i])
             if value < DIRECT_TERMS and value != math.floor(value):
                 singles[n] = value
                 n += 1

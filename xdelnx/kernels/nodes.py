@@ -1,4 +1,7 @@
-"""Compiled loops that put counts on a few nodes (`xdelnx.algorithms.covariate`) and sum a deviance there."""
+"""Compiled loops that put counts on a few nodes and sum a deviance there.
+
+The nodes are those of `xdelnx.algorithms.covariate` or of the kinds' pieces in `xdelnx.algorithms.zeros`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import math
 
 import numpy as np
 
-from xdelnx.kernels.dense import compiled
+from xdelnx.kernels.dense import LANES, compiled
 from xdelnx.scalars.negative_binomial import DIRECT_TERMS, deviance_of_count, deviance_of_mean
+
+NODES = 16  # of a piece of a kind: its sums of Chebyshev polynomials are in a loop that is unrolled
 
 
 @compiled
@@ -56,6 +61,77 @@ def _add_times(row: np.ndarray, first: int, products: np.ndarray, y: float) -> N
     """Add y times the products to a row from ``first`` on."""
     for q in range(products.size):
         row[np.uint64(first + q)] += y * products[q]
+
+
+@compiled
+def spread_by_piece(
+    counts: np.ndarray,
+    places: np.ndarray,
+    bounds: np.ndarray,
+    pieces: np.ndarray,
+    nodes: np.ndarray,
+    x: np.ndarray,
+    from_moments: np.ndarray,
+) -> np.ndarray:
+    """What falls of each gene's counts to each node of the kinds' pieces: (gene, node).
+
+    Gene g's counts in piece p and their samples are ``counts[bounds[g, p] : bounds[g, p + 1]]`` and ``places`` there;
+    the others as in `xdelnx.algorithms.zeros.StandIns`. By way of sums of Chebyshev polynomials, which take no table.
+    """
+    out = np.zeros((bounds.shape[0], nodes[nodes.size - 1]))
+    taken, sums = np.zeros(2 * LANES), np.empty(NODES * LANES)
+    for g in range(bounds.shape[0]):
+        for p in range(bounds.shape[1] - 1):
+            first, last, node = bounds[g, p], bounds[g, p + 1], nodes[p]
+            if pieces[p + 1] - pieces[p] == nodes[p + 1] - node:
+                for e in range(first, last):
+                    out[g, node + places[e] - pieces[p]] = counts[e]
+            elif first < last:
+                _chebyshev_sums(counts, places, first, last, x, taken, sums)
+                for k in range(NODES):
+                    for j in range(NODES):
+                        out[g, node + j] += from_moments[j, k] * sums[k]
+    return out
+
+
+@compiled
+def _chebyshev_sums(
+    counts: np.ndarray,
+    places: np.ndarray,
+    first: int,
+    last: int,
+    x: np.ndarray,
+    taken: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """Sum of ``y T_k(x)`` over some counts, for each k: ``sums[:NODES]``.
+
+    Some counts at a time, one in each lane of the registers.
+    """
+    for q in range(sums.size):
+        sums[q] = 0.0
+    for begin in range(first, last, LANES):
+        n = min(LANES, last - begin)
+        for i in range(n):
+            taken[i] = counts[begin + i]
+            taken[LANES + i] = x[places[begin + i]]
+        for i in range(n, LANES):
+            taken[i] = 0.0
+        for i in range(LANES):
+            y, even, odd = taken[i], 1.0, taken[LANES + i]
+            twice = 2.0 * odd
+            sums[i] += y
+            sums[LANES + i] += y * odd
+            for k in range(2, NODES, 2):
+                even = twice * odd - even
+                odd = twice * even - odd
+                sums[k * LANES + i] += y * even
+                sums[(k + 1) * LANES + i] += y * odd
+    for k in range(NODES):
+        total = 0.0
+        for i in range(LANES):
+            total += sums[k * LANES + i]
+        sums[k] = total
 
 
 @compiled

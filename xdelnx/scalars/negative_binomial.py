@@ -65,7 +65,7 @@ def deviance_of_mean(y: float, mu: float, log_mu: float, theta: float) -> float:
 def deviance_of_count(y: float, theta: float) -> float:
     """Terms of `unit_deviance` of a count above 0 that hold no mean."""
     pooled = log1p_over(y, theta)
-    return 2.0 * (y * (math.log(y) - theta * pooled) - pooled)
+    return 2.0 * (y * (log1p_over(y - 1.0, 1.0) - theta * pooled) - pooled)
 
 
 @register_jitable(forceinline=True)

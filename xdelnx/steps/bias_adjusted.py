@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from xdelnx.algorithms.bias_adjustment import adjusted_deviance
+from xdelnx.algorithms.compressed import Block
 from xdelnx.algorithms.glm import Model
 from xdelnx.algorithms.influence import leverage, means
 from xdelnx.algorithms.shrinkage import Shrinkage, fit_prior, squeeze
-from xdelnx.algorithms.tiles import Block, dense_tiles
+from xdelnx.algorithms.tiles import dense_tiles
 from xdelnx.steps.blockwise import Arrays, FitPlan
 
 ABUNDANT = 0.1  # of the genes, those with the largest means, give the overdispersion

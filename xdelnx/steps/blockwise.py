@@ -15,6 +15,7 @@ import numpy as np
 
 from xdelnx.algorithms.basis import Basis, Layout, basis_of, complement
 from xdelnx.algorithms.centring import Directions, direction_variance
+from xdelnx.algorithms.compressed import Block
 from xdelnx.algorithms.covariate import CovariateNodes
 from xdelnx.algorithms.dispersion import estimate_dispersion, log_derivatives, moment_dispersion
 from xdelnx.algorithms.glm import Model, Penalty, fit_coefficients, settled, start_from_data, start_from_fit
@@ -23,7 +24,7 @@ from xdelnx.algorithms.outcomes import status_of_fit
 from xdelnx.algorithms.penalties import Ridge, make_penalty
 from xdelnx.algorithms.sandwich import Clusters, clustered, empty_tests
 from xdelnx.algorithms.subsampling import Subsample
-from xdelnx.algorithms.tiles import Block, Tile, tiles
+from xdelnx.algorithms.tiles import Tile, tiles
 from xdelnx.algorithms.weighting import own_freedom
 from xdelnx.kernels.backend import Backend
 from xdelnx.kernels.devices import backend_on

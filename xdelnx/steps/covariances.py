@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from xdelnx.algorithms.compressed import Block
 from xdelnx.algorithms.glm import Model
 from xdelnx.algorithms.sandwich import covariance
-from xdelnx.algorithms.tiles import Block
 from xdelnx.steps.blockwise import Arrays, FitPlan, at_fit, cluster_terms, scatter
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.special import betainc, gammainc, gammaincc, ndtri
 
+from xdelnx.algorithms.compressed import Block
 from xdelnx.algorithms.glm import Model
 from xdelnx.algorithms.influence import leverage, means
-from xdelnx.algorithms.tiles import Block, dense_tiles
+from xdelnx.algorithms.tiles import dense_tiles
 from xdelnx.kernels.moments import unit_deviances
 from xdelnx.steps.blockwise import Arrays, FitPlan
 

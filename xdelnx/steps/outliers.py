@@ -12,10 +12,11 @@ import numpy as np
 from scipy.special import fdtri
 
 from xdelnx.algorithms.basis import Layout
+from xdelnx.algorithms.compressed import Block
 from xdelnx.algorithms.glm import Model
 from xdelnx.algorithms.influence import REPLICATES, cooks_distance, trimmed_mean
 from xdelnx.algorithms.matrices import as_dense, as_matrix, is_sparse
-from xdelnx.algorithms.tiles import Block, dense_tiles
+from xdelnx.algorithms.tiles import dense_tiles
 from xdelnx.errors import warn
 from xdelnx.kernels.backend import CPU
 from xdelnx.status import Status

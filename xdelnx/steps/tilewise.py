@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xdelnx.algorithms.tiles import Block, Tile, dense_tiles, tiles
+from xdelnx.algorithms.compressed import Block
+from xdelnx.algorithms.tiles import Tile, dense_tiles, tiles
 
 Arrays = dict[str, np.ndarray]
 Parts = list[tuple[np.ndarray, Arrays]]  # positions in the block, and arrays by gene
