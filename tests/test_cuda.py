@@ -217,6 +217,7 @@ def test_cupy_has_what_is_used_of_it():
 
 
 def test_kernels_compile_with_nvcc(tmp_path):
+    """To PTX, and to a card's own code, in which no thread's variables have to go to memory."""
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         pytest.skip("nvcc is not installed")
@@ -231,6 +232,15 @@ def test_kernels_compile_with_nvcc(tmp_path):
     assert all(f".entry {name}(" in ptx for name in KERNELS)
     assert "atom." not in ptx
     assert "red." not in ptx.replace(".shared.", "."), "a sum by atomics has another order in every run"
+    assembler = shutil.which("ptxas")
+    if assembler is None:
+        return
+    done = subprocess.run(
+        [assembler, "-v", "-arch=sm_80", str(tmp_path / "kernels.ptx"), "-o", str(tmp_path / "kernels.cubin")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(" 0 bytes spill stores, 0 bytes spill loads") == len(KERNELS), done.stderr
 
 
 def test_kernels_compile_with_nvrtc():

@@ -30,7 +30,7 @@ def test_citation():
 
 def test_workflow_runs_every_python_and_commands_that_exist():
     jobs = read(".github/workflows/ci.yml")["jobs"]
-    assert {"newest", "oldest", "no-optional-packages", "docs"} == set(jobs)
+    assert {"newest", "oldest", "card-kernels", "no-optional-packages", "docs"} == set(jobs)
     for job in ("newest", "no-optional-packages"):
         assert jobs[job]["strategy"]["matrix"]["python"] == PYTHONS
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
