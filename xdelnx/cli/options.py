@@ -21,6 +21,7 @@ examples:
   xdelnx convert cells.h5ad counts.zarr --layer counts
   xdelnx fit counts.zarr fit.zarr --design "~ batch + drug" --reference drug=none --table genes.csv
   xdelnx test counts.zarr fit.zarr test.zarr --contrast "drug[T.B] - drug[T.A]"
+  xdelnx report fit.zarr report.html --data counts.zarr --tests test.zarr
 """
 
 
