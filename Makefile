@@ -1,6 +1,6 @@
 # make demo    the main job, end to end, on simulated counts; results under demo-output/
 # make test    everything a change must pass: ruff, mypy, codespell, pytest with doctests
-# make stress  what tests do in short in full: jobs killed and resumed, hostile input; many minutes, prints figures
+# make stress  what tests do in short in full: jobs and workers killed, memory, hostile input; an hour, prints figures
 # make study   error rates of xdelnx and its peers on data whose truth is known; hours, goes on where it stopped
 # make docs    the documentation, in docs/_build/html; a warning is an error
 # make release-check  sdist and wheel into dist/, and a fit with the wheel in an environment without extras
