@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -44,10 +45,21 @@ def about(cupy: Any) -> dict[str, Any]:
     return {
         "card": properties["name"].decode(),
         "memory_gb": round(properties["totalGlobalMem"] / 1e9, 1),
+        "driver": driver(),
         "driver_cuda": cupy.cuda.runtime.driverGetVersion(),
         "runtime_cuda": cupy.cuda.runtime.runtimeGetVersion(),
         "cupy": cupy.__version__,
     }
+
+
+def driver() -> str:
+    """Version of the driver, as nvidia-smi says it."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.split("\n")[0].strip()
 
 
 def seconds(call: Callable[[], Any], wait: Callable[[], None], repeats: int) -> list[float]:
@@ -181,21 +193,25 @@ def fit(store: Path, out: Path, device: str, wait: Callable[[], None]) -> dict[s
     return dict(spent) | {"whole": whole, "overlap": busy / whole}
 
 
-def fits(size: float, devices: list[str], folder: Path, wait: Callable[[], None]) -> dict[str, Any]:
-    """Both shapes on each device, after a small one that compiles."""
-    found: dict[str, Any] = {}
+def fits(
+    size: float, devices: list[str], folder: Path, wait: Callable[[], None], shapes: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each of the shapes on each device, after a small one that compiles."""
     make_store(folder / "small.zarr", 60, 40)
     for device in devices:
         fit(folder / "small.zarr", folder / "small-fit.zarr", device, wait)
-    for name, (cells, genes) in SHAPES.items():
+    for name in shapes:
+        cells, genes = SHAPES[name]
         shape = max(int(cells * size), 60), max(int(genes * size), 40)
         store = folder / f"{shape[0]}x{shape[1]}.zarr"
         make_store(store, *shape)
-        runs = {device: fit(store, folder / f"{device}.zarr", device, wait) for device in devices}
-        found[name] = {"cells": shape[0], "genes": shape[1], "runs": runs}
-        if "gpu" in runs and "cpu" in runs:
-            found[name]["computing_cpu_over_gpu"] = runs["cpu"]["computing"] / runs["gpu"]["computing"]
-    return found
+        runs: dict[str, dict[str, float]] = {}
+        found: dict[str, Any] = {"cells": shape[0], "genes": shape[1], "runs": runs}
+        for device in devices:
+            runs[device] = fit(store, folder / f"{device}.zarr", device, wait)
+            if len(runs) == 2:
+                found["computing_cpu_over_gpu"] = runs["cpu"]["computing"] / runs["gpu"]["computing"]
+            yield name, found
 
 
 @contextmanager
@@ -213,20 +229,24 @@ def dry_run() -> Iterator[Any]:
 
 
 def measure(
-    backend: Any, cupy: Any, size: float, repeats: int, devices: list[str], work: Path
-) -> dict[str, Any]:
-    """Everything there is to say."""
+    backend: Any, cupy: Any, size: float, repeats: int, devices: list[str], work: Path, shapes: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Everything there is to say so far, after the kernels and after each fit: time on a card may end before."""
     wait = (lambda: None) if cupy is None else cupy.cuda.Device().synchronize
     card = about(cupy)
     found = kernels(backend, wait, size, repeats)
     beside_floor(found, card["card"])
-    return {
+    result: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "card": card,
         "machine": machine(),
         "kernels": found,
-        "fits": fits(size, devices, work, wait),
+        "fits": {},
     }
+    yield result
+    for name, of_shape in fits(size, devices, work, wait, shapes):
+        result["fits"][name] = of_shape
+        yield result
 
 
 def write(result: dict[str, Any], folder: str | None) -> Path:
@@ -247,23 +267,26 @@ def main() -> None:
     parser.add_argument("--size", type=float, default=1.0, help="of all arrays, to try this out")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--no-cpu", action="store_true", help="leave out the processor's fits")
+    parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=list(SHAPES), help="fits to make")
     parser.add_argument(
         "--work", default=None, help="folder for the stores; default a temporary one (45 GB free)"
     )
     parser.add_argument("--out", default=None, help="folder of the result; default benchmarks/results")
     args = parser.parse_args()
     devices = ["gpu"] if args.no_cpu else ["gpu", "cpu"]
-    with tempfile.TemporaryDirectory(dir=args.work) as work:
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        on = devices, Path(folder), args.shapes
         if args.dry_run:
             with dry_run() as backend:
-                result = measure(backend, None, min(args.size, 0.002), 1, devices, Path(work))
-        else:
-            import cupy
+                for result in measure(backend, None, min(args.size, 0.002), 1, *on):
+                    write(result, args.out)
+            return
+        import cupy
 
-            from xdelnx.kernels.devices import backend_on
+        from xdelnx.kernels.devices import backend_on
 
-            result = measure(backend_on("gpu"), cupy, args.size, args.repeats, devices, Path(work))
-    write(result, args.out)
+        for result in measure(backend_on("gpu"), cupy, args.size, args.repeats, *on):
+            write(result, args.out)
 
 
 if __name__ == "__main__":
