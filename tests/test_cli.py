@@ -446,6 +446,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
         "cluster": None,
         "by": None,
         "counts": "counts",
+        "skip_corrupt": False,
         "device": "auto",
     }
     frame = pd.read_csv(table)
@@ -463,7 +464,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "--reference KO=True --reference donor=d1 --contrasts a --contrasts b-c --size-factors none --robust "
         "--offset o --weights w --overdispersion 0.5 --no-shrinkage --no-cox-reid --ridge a=2 --adjust holm --by kind "
         "--device cpu --cooks flag --cluster donor --method edger --ridge C(x)[T.b=c]=1 --ridge-target a=-0.5 "
-        "--subsample 500"
+        "--subsample 500 --skip-corrupt"
     )
     assert main(["fit", "--design", "~ KO", *words.split(), str(store), str(tmp_path / "fit.zarr")]) == 0
     _, options = calls.pop()
@@ -486,6 +487,7 @@ def test_fit_forwards_other_options(calls, store, tmp_path):
         "cluster": "donor",
         "by": "kind",
         "counts": "counts",
+        "skip_corrupt": True,
         "device": "cpu",
     }
 
