@@ -162,6 +162,19 @@ def test_one_process_at_a_time(here, monkeypatch, capsys):
     assert main(FIT) == 0
 
 
+def test_killed_between_the_store_and_the_table(here, capsys):
+    """The store has its name, the table not yet: the same command writes it, and clears up."""
+    assert main(FIT) == 0
+    table = Path("genes.csv").read_bytes()
+    os.rename("genes.csv", ".genes.csv.123-0a1b2c3d.partial")
+    with hold(folder_of("fit.zarr")):
+        assert main(FIT) == 1
+        assert "is at work on this output" in capsys.readouterr().err
+    assert main(FIT) == 0
+    assert Path("genes.csv").read_bytes() == table
+    assert sorted(os.listdir()) == ["counts.zarr", "fit.zarr", "genes.csv"]
+
+
 def test_a_misuse_leaves_no_folder(here):
     assert main(["fit", "counts.zarr", "fit.zarr", "--design", "~ nothing"]) == 1
     assert os.listdir() == ["counts.zarr"]

@@ -248,7 +248,7 @@ def _check_done(done: dict[str, Any], now: dict[str, Any], args: argparse.Namesp
     from pathlib import Path
 
     from xdelnx.storage.stores import open_result
-    from xdelnx.storage.unfinished import differences, folder_of, in_words, remove
+    from xdelnx.storage.unfinished import differences, folder_of, hold, in_words, remove
 
     changed = differences(done, {name: now[name] for name in ("input", "option")})
     if changed:
@@ -257,7 +257,11 @@ def _check_done(done: dict[str, Any], now: dict[str, Any], args: argparse.Namesp
             "or overwrite it (--overwrite)"
         )
         raise FileExistsError(msg)
-    remove(folder_of(args.out))  # killed when all but this was done
+    folder = folder_of(args.out)
+    if folder.is_dir():  # killed when all but this was done
+        with hold(folder):
+            _sweep(args)
+        remove(folder)
     say(f"{args.out} is complete already")
     if args.table and not Path(args.table).exists():
         write_table(open_result(args.out), args)
@@ -268,7 +272,7 @@ def _check_done(done: dict[str, Any], now: dict[str, Any], args: argparse.Namesp
 def _going_on(journal: Journal, args: argparse.Namespace) -> Iterator[None]:
     """Keep the journal while the job runs, and remove it when that is done, or cannot be done at all."""
     from xdelnx.chunks.journal import keeping
-    from xdelnx.storage.unfinished import hold, sweep
+    from xdelnx.storage.unfinished import hold
 
     again = journal.is_begun
     with hold(journal.folder):
@@ -276,9 +280,7 @@ def _going_on(journal: Journal, args: argparse.Namespace) -> Iterator[None]:
             say(
                 f"going on with the fit begun {journal.begun}: {journal.count():,} results of blocks are there"
             )
-            sweep(args.out)
-            if args.table:
-                sweep(args.table)
+            _sweep(args)
         try:
             with keeping(journal):
                 yield
@@ -290,6 +292,14 @@ def _going_on(journal: Journal, args: argparse.Namespace) -> Iterator[None]:
                 say("what is finished is kept: the same command goes on from there")
             raise
         journal.remove()
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    """Remove what a killed process left of its outputs."""
+    from xdelnx.storage.unfinished import sweep
+
+    for out in filter(None, (args.out, args.table)):
+        sweep(out)
 
 
 def _say_plan(data: xr.Dataset, options: dict[str, Any], args: argparse.Namespace) -> None:
