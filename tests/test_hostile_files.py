@@ -294,11 +294,11 @@ def test_commands_refuse_what_is_no_store(kind, fits, capsys):
 
 
 def test_missing_chunks_are_not_zeros_silently(fits, capsys):
-    """Zarr takes a chunk that is not there for its fill value, 0: totals tell a fit from a test, at least."""
+    """As Zarr would take them; how they are told is in test_missing_chunks."""
     chunk = sorted(p for p in Path("counts.zarr/counts/c").rglob("*") if p.is_file())[0]
     chunk.unlink()
     assert main(["test", "counts.zarr", "fit.zarr", "out.zarr"]) == 1
-    assert "these are not the counts the fit was made from" in capsys.readouterr().err
+    assert "chunk c/0/0, is missing" in capsys.readouterr().err
     assert not Path("out.zarr").exists()
 
 
