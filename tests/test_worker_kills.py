@@ -6,7 +6,6 @@ import signal
 import threading
 from collections import Counter
 
-import dask
 import pytest
 import xarray as xr
 
@@ -77,7 +76,9 @@ def survive(cluster, kills, seed, n_genes):
         return xr.open_zarr("fit.zarr").load()
 
     def without_journal():
-        with distributed.Client(cluster, set_as_default=False) as client, dask.config.set(scheduler=client):
+        with distributed.Client(
+            cluster
+        ):  # as the default: nannies hand Dask's options on, and a client is no such
             return xd.fit(data, FORMULA)
 
     while hits["kills"] < kills:
@@ -96,10 +97,10 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_killed_workers_lose_nothing(cluster):
-    assert survive(cluster, 2, seed=0, n_genes=4000)["kills"] == 2
+    assert survive(cluster, 4, seed=0, n_genes=4000)["kills"] == 4
 
 
 @pytest.mark.stress
 def test_thirty_killed_workers_lose_nothing(cluster):
-    hits = survive(cluster, 30, seed=1, n_genes=8000)
+    hits = survive(cluster, 30, seed=1, n_genes=4000)
     print(f"\n30 workers killed at work on a cluster of two, every result the same bit by bit: {hits}")
