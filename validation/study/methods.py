@@ -136,8 +136,12 @@ METHODS = {
     "xdelnx tmm": Method(lambda drawn: fitted(drawn, size_factors="tmm"), lambda cell: cell.kind == "bulk"),
     "xdelnx edger": Method(lambda drawn: fitted(drawn, method="edger"), lambda cell: cell.kind == "bulk"),
     "xdelnx robust": Method(lambda drawn: fitted(drawn, robust=True)),
+    "xdelnx cooks": Method(
+        lambda drawn: fitted(drawn, cooks="replace", size_factors="tmm"), lambda cell: cell.outliers
+    ),
     "xdelnx treat": Method(
-        lambda drawn: fitted(drawn, threshold=THRESHOLD), lambda cell: cell.signal == "boundary"
+        lambda drawn: fitted(drawn, threshold=THRESHOLD, size_factors="invariant"),
+        lambda cell: cell.signal == "boundary",
     ),
     "xdelnx cluster": Method(lambda drawn: fitted(drawn, cluster="donor"), _donors),
     "xdelnx pseudobulk": Method(pseudobulk, _donors),
