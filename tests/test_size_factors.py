@@ -180,3 +180,13 @@ def test_tmm_reference_of_sparse_counts():
     assert scaling.tmm_reference(np.array([0.0, 0.0, 0.0, 0.5]), roots) == 1
     assert scaling.tmm_reference(np.array([0.1, 0.3, 0.25, 0.5]), roots) == 1  # closest to the mean, 0.2875
     assert scaling.tmm_reference(np.array([0.1, 0.3, 0.28, np.nan]), roots) == 2
+
+
+@pytest.mark.parametrize("method", ["ratio", "poscounts"])
+def test_a_gene_has_the_same_ratios_in_any_block_and_order_in_memory(method):
+    """Bit by bit: of 40 samples NumPy adds up the logarithms in another order along rows than along columns."""
+    counts = np.random.default_rng(0).poisson(30.0, (40, 50))
+    expected = scaling.log_ratios(counts, method)
+    np.testing.assert_array_equal(scaling.log_ratios(np.asfortranarray(counts), method), expected)
+    for genes in (slice(7, 8), slice(20, 31)):
+        np.testing.assert_array_equal(scaling.log_ratios(counts[:, genes], method), expected[:, genes])
