@@ -576,7 +576,7 @@ def test_names_in_tables_stay_as_they_are_written(tmp_path, above_the_names):
         ("", None, "c.csv is empty; a table has a header, and a row for each gene or sample"),
         (",s1,s2\n", None, "there are no genes"),
         (",s1\ng,1,2,3\n", None, "c.csv has more fields in a row than names in its header; give each column"),
-        ("gene\ng\n", None, "there are no samples"),
+        ("gene\ng\n", None, "has one column; a table of counts has"),
     ],
 )
 def test_bad_tables(tmp_path, counts, samples, message):

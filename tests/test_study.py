@@ -88,7 +88,7 @@ def test_measures_of_a_known_outcome():
 def test_every_method_runs_and_a_second_call_does_nothing(tmp_path, monkeypatch, capsys):
     cells = [
         Cell("two", 3),
-        Cell("bound", 3, signal="boundary"),
+        Cell("bound", 3, signal="boundary", outliers=True),
         Cell("cells", 80, kind="cells", design="donors"),
     ]
     monkeypatch.setattr(Cell, "n_genes", property(lambda _: 150))

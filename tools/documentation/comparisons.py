@@ -44,6 +44,7 @@ def _page(path: Path) -> str:
 def section(readme: str, title: str) -> str:
     """One section of the README without its title, its link to a measured table turned to the page of the latest."""
     (text,) = re.findall(rf"^## {re.escape(title)}\n(.*?)(?=^## )", readme, re.M | re.S)
+    text = text.replace("](docs/", "](../")
     return re.sub(r"\(benchmarks/results/[\d-]+-(\w+)\.md\)", r"(../generated/benchmarks/\1.md)", text)
 
 

@@ -28,7 +28,8 @@ _LAYERS = ("array", "_array")  # what xarray's layers around an array call it
 
 def mark(group: Any) -> None:
     """Say that all chunks of each array that a group has now are written, or will be before anyone reads it."""
-    group.attrs[MARK] = {name: _grid(array) for name, array in group.arrays()}
+    arrays = dict(group.arrays())  # as the folder lists them, in any order
+    group.attrs[MARK] = {name: _grid(arrays[name]) for name in sorted(arrays)}
 
 
 def _grid(array: Any) -> list[int]:
