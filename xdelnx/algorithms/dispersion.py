@@ -113,10 +113,15 @@ def estimate_dispersion(
     # and what was found is a shoulder on the way.
     far = xp.full(rows.shape[0], NO_MAXIMUM, dtype=xp.float64)
     slope, _ = adjusted_derivatives(model, observations, xp.take(m, rows, axis=0), far, rows, cox_reid=True)
-    endless = xp.isin(xp.arange(start.shape[0]), xp.take(rows, xp.nonzero(slope > 0.0)[0]))
     plain = _climb(model, observations, m, start, cox_reid=False)
+    return _replaced(xp, found, plain, xp.take(rows, xp.nonzero(slope > 0.0)[0]))
+
+
+def _replaced(xp: Any, found: Dispersions, others: Dispersions, rows: Array) -> Dispersions:
+    """Take what was found of all genes but those in these rows, and the others of these."""
+    which = xp.isin(xp.arange(found.theta.shape[0]), rows)
     return Dispersions(
-        xp.where(endless, plain.theta, found.theta), xp.where(endless, plain.converged, found.converged)
+        xp.where(which, others.theta, found.theta), xp.where(which, others.converged, found.converged)
     )
 
 
@@ -182,10 +187,7 @@ def _beyond_zero(
     search = _Search(rows, xp.take(m, rows, axis=0), low, low, high)
     other = _ascend(model, observations, search, found.theta.shape[0], cox_reid=cox_reid)
     gain = _gain(model, observations, search, xp.take(other.theta, rows), cox_reid=cox_reid)
-    higher = xp.isin(xp.arange(found.theta.shape[0]), xp.take(rows, xp.nonzero(gain > 0.0)[0]))
-    return Dispersions(
-        xp.where(higher, other.theta, found.theta), xp.where(higher, other.converged, found.converged)
-    )
+    return _replaced(xp, found, other, xp.take(rows, xp.nonzero(gain > 0.0)[0]))
 
 
 def _gain(
