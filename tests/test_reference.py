@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+
+from xdelnx.errors import XdelnxWarning
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "validation"))
@@ -29,6 +32,8 @@ MAY_DIFFER = {
     "bulk12": {"trend at untied means", "Jaccard at FDR 5 %"},
 }
 EVERYWHERE = {"beta where abs < 15"}
+# Real data whose changed genes shift R's own size factors, which the comparison must use: there `test` says so.
+SHIFTED = {("airway", "default")}
 
 pytestmark = [
     pytest.mark.reference,
@@ -41,7 +46,10 @@ pytestmark = [
 
 @pytest.mark.parametrize(("case", "variant"), FOUND, ids=[f"{c.name}-{v}" for c, v in FOUND])
 def test_bars(case, variant):
-    for row in quantities.rows(case, variant):
+    shifted = (case.name, variant) in SHIFTED
+    with pytest.warns(XdelnxWarning, match="disagree with most genes") if shifted else nullcontext():
+        found = list(quantities.rows(case, variant))
+    for row in found:
         if row.quantity in EVERYWHERE | MAY_DIFFER.get(case.name, set()):
             assert row.verdict != "FAIL", row
         else:
