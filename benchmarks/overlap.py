@@ -15,7 +15,8 @@ import dask
 
 from benchmarks.gpu import dry_run
 from benchmarks.results_file import write_table
-from benchmarks.simulated_graph import PASSES, READS, Run, recorded, waiting_counts, waiting_steps
+from benchmarks.simulated_graph import PASSES, READS
+from benchmarks.simulated_steps import Run, recorded, waiting_counts, waiting_steps
 
 CASES = [  # blocks, seconds to read one and to compute on it, threads
     (16, 0.2, 0.02, 4),

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results_file import write_table
-from benchmarks.simulated_graph import PASSES, READS, Found, Run, simulate
+from benchmarks.simulated_graph import PASSES, READS, Found, simulate
+from benchmarks.simulated_steps import Run
 from xdelnx.chunks.tasks import JOINED_AT_ONCE
 
 GENES = 30_000

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 import dask
 
-from benchmarks.simulated_graph import UNWATCHED, Run, Steps, counted_writes, peak_bytes, waiting_steps
+from benchmarks.simulated_steps import UNWATCHED, Run, Steps, counted_writes, peak_bytes, waiting_steps
 
 LONGEST = 600.0  # seconds that workers may take to start or to stop
 
