@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,28 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def stopping():
+    """Context of a number: inside, a fit ends as by Ctrl-C when it has written so many results of blocks."""
+    from xdelnx.chunks import journal
+
+    @contextmanager
+    def context(results):
+        left, write = [results], journal.computed
+
+        def computed(*arguments):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return write(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(journal, "computed", computed)
+            yield
+
+    return context
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ FLOORS = {
     "designs.contrasts": 44,
     # chunks and devices
     "chunks": 0,
+    "chunks.schedulers": 42,
     "chunks.watching": 44,
     "chunks.disks": 43,
     "chunks.faults": 42,

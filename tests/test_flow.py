@@ -1,6 +1,7 @@
 """The fit as a whole: chunks, schedulers, laziness, what is read how often, options, and results read back."""
 
 import multiprocessing
+import os
 import threading
 import weakref
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 
 from xdelnx import fit, simulate, test
 from xdelnx.chunks import blocks
+from xdelnx.chunks.devices import HERE, everywhere
+from xdelnx.chunks.schedulers import client_in_force
 from xdelnx.kernels.backend import Backend
 from xdelnx.scalars.negative_binomial import unit_deviance
 
@@ -119,6 +122,22 @@ def test_two_processes_give_the_same(bulk, expected, cluster, compute):
         result = result.compute()
     assert_same(expected, result)
     assert_same(test(bulk, expected, "age"), tested)
+
+
+@pytest.mark.slow
+def test_a_client_is_found_however_dask_was_told(cluster):
+    """By its shown progress, by what is asked of all workers, and by words on a lost scheduler alike."""
+    for place in (cluster, cluster.get):
+        with dask.config.set(scheduler=place):
+            assert client_in_force() is cluster
+            assert len(everywhere(os.getpid)) == 2
+    with cluster.as_current():
+        assert client_in_force() is cluster
+        with dask.config.set(scheduler="distributed"):
+            assert client_in_force() is cluster
+        with dask.config.set(scheduler="threads"):
+            assert client_in_force() is None
+            assert everywhere(os.getpid) == {HERE: os.getpid()}
 
 
 # ---- what is lazy, what is read and what is kept ---------------------------------------------------------

@@ -163,7 +163,8 @@ def test_a_worker_that_keeps_dying_is_told_by_its_genes_and_the_fit_goes_on(bulk
         dask.config.set(scheduler=client),
     ):
         with pytest.raises(
-            RuntimeError, match=r"died 1 times at the same block.*\(genes g\d+ to g\d+, 40 of them\)"
+            RuntimeError,
+            match=r"died 1 times at the same block.*`xdelnx fit --plan` says.*\(genes g\d+ to g\d+, 40 of them\)",
         ):
             kept(journal, data)
         assert not journal.path("survey-80:120").exists()

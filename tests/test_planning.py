@@ -9,7 +9,8 @@ import xarray as xr
 
 import xdelnx as xd
 from xdelnx.chunks import blocks
-from xdelnx.verbs.planning import estimate
+from xdelnx.messages import megabytes
+from xdelnx.verbs.planning import estimate, report
 
 BLOCKS = 5
 FORMULA = "~ batch + condition"
@@ -73,7 +74,25 @@ def test_a_larger_store_takes_more_blocks_and_not_more_memory_a_thread(monkeypat
     assert many.memory(4, 2) - many.memory(4) == many.process_bytes
 
 
-def zeros(n_samples):
-    counts = da.zeros((n_samples, 400), dtype="u1", chunks=(n_samples, 40_000 // n_samples))
+def test_smaller_chunks_take_no_less_memory_unless_they_are_larger_than_blocks(monkeypatch):
+    """As the words about workers that run out of it have it: they are merged into blocks."""
+    monkeypatch.setattr(blocks, "BLOCK_ENTRIES", 40_000)
+    small, usual, large = (
+        estimate(zeros(1000, width), {"design": "~ 1", "contrasts": None}).thread_bytes
+        for width in (5, 40, 80)
+    )
+    assert small == usual == large // 2
+
+
+def test_the_report_says_what_a_thread_takes():
+    found = estimate(zeros(200), {"design": "~ 1", "contrasts": None})
+    said = "\n".join(report(found, 4, 1, None))
+    each = f"{megabytes(found.process_bytes)}, and {megabytes(found.thread_bytes)} for each thread"
+    assert f"memory of a worker: {megabytes(found.memory(4))} at most: {each}\n" in said
+
+
+def zeros(n_samples, width=None):
+    width = 40_000 // n_samples if width is None else width
+    counts = da.zeros((n_samples, 400), dtype="u1", chunks=(n_samples, width))
     names = {"sample": [f"s{i}" for i in range(n_samples)], "gene": [f"g{i}" for i in range(400)]}
     return xr.Dataset({"counts": (("sample", "gene"), counts)}, names)

@@ -46,25 +46,18 @@ def contents(path):
     }
 
 
-def stopped(monkeypatch, at):
-    """Let the fit end as by Ctrl-C when it writes its ``at``-th result of a block."""
-    from xdelnx.chunks import journal
+@pytest.fixture
+def stopped(here, stopping):
+    """Function that lets the fit end as by Ctrl-C when it has written so many results of blocks."""
 
-    left = [at]
-    write = journal.computed
+    def stop(at):
+        with stopping(at):
+            assert main([*FIT, "--scheduler", "synchronous"]) == 130
 
-    def computed(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return write(*arguments)
-
-    monkeypatch.setattr(journal, "computed", computed)
-    assert main([*FIT, "--scheduler", "synchronous"]) == 130
-    monkeypatch.setattr(journal, "computed", write)
+    return stop
 
 
-def test_it_goes_on_and_then_has_nothing_to_do(here, monkeypatch, capsys):
+def test_it_goes_on_and_then_has_nothing_to_do(here, stopped, capsys):
     assert main(FIT) == 0
     expected, table = contents("fit.zarr"), Path("genes.csv").read_bytes()
     moment = os.stat("fit.zarr/zarr.json").st_mtime_ns
@@ -77,7 +70,7 @@ def test_it_goes_on_and_then_has_nothing_to_do(here, monkeypatch, capsys):
     assert Path("genes.csv").read_bytes() == table
     for path in ("fit.zarr", "genes.csv"):
         os.rename(path, f"first.{path}")
-    stopped(monkeypatch, at=20)
+    stopped(at=20)
     assert "what is finished is kept: the same command goes on from there" in capsys.readouterr().err
     assert not Path("fit.zarr").exists()
     assert folder_of("fit.zarr").is_dir()
@@ -97,8 +90,8 @@ def test_it_goes_on_and_then_has_nothing_to_do(here, monkeypatch, capsys):
     ]
 
 
-def test_an_unfinished_fit_says_so_to_its_readers(here, monkeypatch, capsys):
-    stopped(monkeypatch, at=5)
+def test_an_unfinished_fit_says_so_to_its_readers(here, stopped, capsys):
+    stopped(at=5)
     with pytest.raises(
         FileNotFoundError, match=r"nothing at fit\.zarr; the fit to be written there is unfinished"
     ):
@@ -117,12 +110,12 @@ def test_an_unfinished_fit_says_so_to_its_readers(here, monkeypatch, capsys):
         ("counts", "input counts was '17 files, "),
     ],
 )
-def test_another_job_is_refused(here, monkeypatch, capsys, complete, change, what):
+def test_another_job_is_refused(here, stopped, capsys, complete, change, what):
     if complete:
         assert main(FIT) == 0
         before = contents("fit.zarr")
     else:
-        stopped(monkeypatch, at=12)
+        stopped(at=12)
         before = contents(folder_of("fit.zarr"))
     words = change
     if change == "counts":
@@ -141,8 +134,8 @@ def test_another_job_is_refused(here, monkeypatch, capsys, complete, change, wha
     assert contents("fit.zarr") == anew
 
 
-def test_other_versions_are_another_job_while_it_is_unfinished(here, monkeypatch, capsys):
-    stopped(monkeypatch, at=12)
+def test_other_versions_are_another_job_while_it_is_unfinished(here, stopped, capsys):
+    stopped(at=12)
     manifest = folder_of("fit.zarr") / "manifest.json"
     there = json.loads(manifest.read_text())
     there["version"]["numpy"] = "1.0"
@@ -154,8 +147,8 @@ def test_other_versions_are_another_job_while_it_is_unfinished(here, monkeypatch
     assert "manifest.json is damaged; remove that folder" in capsys.readouterr().err
 
 
-def test_one_process_at_a_time(here, monkeypatch, capsys):
-    stopped(monkeypatch, at=5)
+def test_one_process_at_a_time(here, stopped, capsys):
+    stopped(at=5)
     with hold(folder_of("fit.zarr")):
         assert main(FIT) == 1
     assert f"process {os.getpid()} on " in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import xdelnx as xd
-from xdelnx.chunks import journal, reading
+from xdelnx.chunks import reading
 from xdelnx.chunks.skipping import runs
 from xdelnx.cli import main
 from xdelnx.status import Status
@@ -192,7 +192,7 @@ FIT = ["fit", "counts.zarr", "fit.zarr", "--design", FORMULA]
 
 
 @pytest.mark.filterwarnings("default::xdelnx.XdelnxWarning")
-def test_commands(store, capsys, monkeypatch):
+def test_commands(store, capsys, monkeypatch, stopping):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     assert main([*FIT, "--scheduler", "synchronous"]) == 1
     said = capsys.readouterr().err
@@ -205,8 +205,7 @@ def test_commands(store, capsys, monkeypatch):
     assert "80 unreadable" in said
     expected = open_result("fit.zarr")
     os.rename("fit.zarr", "whole.zarr")
-    with monkeypatch.context() as stopped:
-        stop_at(stopped, 20)
+    with stopping(20):
         assert main([*FIT, "--skip-corrupt", "--scheduler", "synchronous"]) == 130
     assert list(folder_of("fit.zarr").glob("check-*.npz"))
     assert main([*FIT, "--skip-corrupt"]) == 0
@@ -217,19 +216,6 @@ def test_commands(store, capsys, monkeypatch):
     assert "whose chunks are damaged or gone" in Path("report.html").read_text()
     assert main(["fit", "again.zarr", "--from", "fit.zarr"]) == 0
     xr.testing.assert_equal(open_result("again.zarr"), expected)
-
-
-def stop_at(monkeypatch, left):
-    """Let a fit end as by Ctrl-C when it writes a later result of a block."""
-    write, at = journal.computed, [left]
-
-    def computed(*arguments):
-        at[0] -= 1
-        if at[0] < 0:
-            raise KeyboardInterrupt
-        return write(*arguments)
-
-    monkeypatch.setattr(journal, "computed", computed)
 
 
 def test_a_chunk_that_is_damaged_while_it_runs(store, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from xdelnx.algorithms.weighting import Entries
 from xdelnx.chunks.faults import told_by_genes, told_of_scheduler
 from xdelnx.chunks.journal import Journal
 from xdelnx.chunks.reading import guarded
-from xdelnx.chunks.watching import client_in_force, watching
+from xdelnx.chunks.schedulers import client_in_force, scheduler
+from xdelnx.chunks.watching import watching
 from xdelnx.steps.outliers import replace_counts
 
 BLOCK_ENTRIES = 16_000_000  # counts of a block at most, 8 million of 64 bits, unless one gene has more: 64 MB
@@ -257,16 +257,6 @@ def settled(value: Any, what: str = "computing") -> Any:
     """Compute on the scheduler in force, and show how far that is (`xdelnx.progress`)."""
     with told_of_scheduler(client_in_force()), told_by_genes(value, what), watching(value, what):
         return dask.compute(value, scheduler=scheduler())[0]
-
-
-def scheduler() -> Callable[..., Any] | None:
-    """Give the scheduler in force, or None to leave it to Dask.
-
-    Dask imports distributed to ask for its client, which takes a fifth of a second where it is installed; but
-    there can be no client where nobody has imported it.
-    """
-    named = dask.config.get("scheduler", "threads")
-    return None if "distributed" in sys.modules else dask.base.named_schedulers.get(named)
 
 
 @contextmanager

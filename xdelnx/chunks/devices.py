@@ -6,15 +6,13 @@ needs, while the process' other threads read and decode the blocks to come.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import dask
-
 from xdelnx.algorithms.compressed import Block
 from xdelnx.chunks import blocks
+from xdelnx.chunks.schedulers import client_in_force
 from xdelnx.kernels import devices
 from xdelnx.kernels.backend import CPU
 from xdelnx.kernels.devices import AUTO, DEVICES
@@ -58,18 +56,8 @@ def _refuse(without: dict[str, str]) -> NoReturn:
 
 def everywhere(function: Callable[[], Any]) -> dict[str, Any]:
     """Call a function on every worker, or here where there are none: worker -> result."""
-    client = _client()
+    client = client_in_force()
     return (client.run(function) if client is not None else {}) or {HERE: function()}
-
-
-def _client() -> Any:
-    """Client of the cluster that computes, or None."""
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import Client
-
-    runner = getattr(dask.base.get_scheduler(), "__self__", None)
-    return runner if isinstance(runner, Client) else None
 
 
 def block_entries(device: str) -> int:

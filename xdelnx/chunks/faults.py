@@ -117,7 +117,8 @@ def told_by_genes(value: Any, what: str) -> Iterator[None]:
             raise
         message = (
             f"{what}: workers died {error.args[2] + 1} times at the same block, out of memory as a rule (their logs "
-            "say more); give them more memory or fewer threads each, or store the counts in smaller chunks"
+            "say more); give them more memory, or fewer threads each: `xdelnx fit --plan` says what a thread takes, "
+            "which smaller chunks in the store lessen only where one holds more than 16 million counts"
         )
         raise LostWorkersError(message, *genes) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dask._task_spec import convert_legacy_graph
 from dask.callbacks import Callback
 from dask.core import flatten
 
+from xdelnx.chunks.schedulers import client_in_force
 from xdelnx.progress import Stage, stage
 
 POLL = 0.5  # seconds between two questions to a cluster's scheduler
@@ -62,16 +62,6 @@ class _Finished(Callback):
 
     def _count(self, key: Any, *_: Any) -> None:
         self.at.done += key in self.keys
-
-
-def client_in_force() -> Any:
-    """Client of the cluster that computes, or None."""
-    if (
-        "distributed" not in sys.modules
-    ):  # Dask would import it to ask, a quarter of a second; there can be no client
-        return None
-    owner = getattr(dask.base.get_scheduler(), "__self__", None)
-    return owner if hasattr(owner, "run_on_scheduler") else None
 
 
 @contextmanager
