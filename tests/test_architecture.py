@@ -136,7 +136,7 @@ FLOORS = {
     "storage.remote": 45,
     "storage.outputs": 46,
     "storage.unfinished": 46,
-    "storage.unreadable": 45,
+    "storage.unreadable": 46,
     "storage.untrusted": 46,
     "storage.stores": 47,
     "storage.anndata_parts": 47,

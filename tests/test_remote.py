@@ -1,6 +1,7 @@
 """Counts and results on an object store: a local server of S3's protocol, which fails now and then."""
 
 import contextlib
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import dask
 import fsspec
 import pytest
+import scipy.sparse as sp
 import xarray as xr
 
 import xdelnx as xd
@@ -198,6 +200,43 @@ def test_a_server_that_is_down_is_no_store_that_is_none(s3, capsys):
     s3.fail = None
     with pytest.raises(ValueError, match="is not a Zarr store"):
         xd.open_counts("s3://lab/nothing.zarr")
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+@pytest.mark.parametrize("form", ["xarray", "csr", "dense"])
+def test_conversions(s3, capsys, form):
+    """A server that fails now and then is asked again, and one that does not answer is no damaged file."""
+    part = put_source(form)
+    convert = ["convert", "s3://lab/source.zarr", "s3://lab/again.zarr", "--overwrite"]
+    s3.fail = at_first(2, "500", part)
+    assert main(convert) == 0
+    assert max(s3.fail.asked.values()) >= 3
+    xr.testing.assert_equal(xd.open_counts("s3://lab/again.zarr")["counts"].load(), counts()["counts"])
+    s3.fail = at_first(10**9, "reset", part)
+    capsys.readouterr()
+    assert main(convert) == 1
+    said = capsys.readouterr().err
+    assert "did not answer in 3 tries" in said
+    assert "damaged" not in said
+    s3.fail = at_first(2, "503", "condition/c/0" if form == "xarray" else "condition/codes/0")
+    assert main(convert) == 0
+    assert max(s3.fail.asked.values()) >= 3
+
+
+def put_source(form):
+    """Put counts on the server in another form; give the part of the paths that its numbers are at."""
+    data, files = counts(), fsspec.filesystem("s3")
+    if form == "xarray":
+        write_store(data, "s3://lab/source.zarr")
+        return "source.zarr/counts/c/"
+    anndata = pytest.importorskip("anndata")
+    matrix = sp.csr_matrix(data["counts"].values) if form == "csr" else data["counts"].values
+    made = anndata.AnnData(matrix, obs=data[["condition"]].to_dataframe())
+    made.obs_names, made.var_names = data["sample"].values, data["gene"].values
+    made.write_zarr("source.zarr")
+    files.put("source.zarr", "lab/source.zarr", recursive=True)
+    shutil.rmtree("source.zarr")
+    return "source.zarr/X/data" if form == "csr" else "source.zarr/X/"
 
 
 def test_a_missing_chunk_of_an_object_store(s3):

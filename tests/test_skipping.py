@@ -150,6 +150,49 @@ def test_sparse_blocks(store):
     )  # zeros are visited on another path
 
 
+@pytest.mark.parametrize("form", ["csc", "dense"])
+def test_annotated_data_files(store, capsys, form):
+    """A damaged chunk of HDF5 is told by file and genes, and these are left out."""
+    lost = stored_by_gene(store, form)
+    with pytest.raises(
+        OSError, match=rf"{form}\.h5ad: X, genes .*; copy it again; xdelnx.fit leaves .*\(genes g"
+    ):
+        xd.fit(f"{form}.h5ad", FORMULA)
+    with pytest.warns(xd.XdelnxWarning, match=f"{len(lost)} genes of 640 cannot be read"):
+        found = xd.fit(f"{form}.h5ad", FORMULA, skip_corrupt=True)
+    np.testing.assert_array_equal(np.flatnonzero(found["status"] == Status.UNREADABLE), lost)
+    kept = np.setdiff1d(range(N_GENES), lost)
+    expected = xd.fit(store.isel(gene=kept), FORMULA)
+    close = {"rtol": 1e-7}  # zeros are visited on another path
+    xr.testing.assert_allclose(found["pval"].isel(gene=kept), expected["pval"], **close)
+
+
+def stored_by_gene(data, form):
+    """Write an `.h5ad` with a chunk in the middle that has other bits; give the blocks' genes that meet it."""
+    anndata, h5py = pytest.importorskip("anndata"), pytest.importorskip("h5py")
+    import scipy.sparse as sp
+
+    counts = data["counts"].values
+    made = anndata.AnnData(sp.csc_matrix(counts), obs=data[["batch", "condition"]].to_dataframe())
+    made.var_names = data["gene"].values
+    made.write_h5ad(f"{form}.h5ad", compression="gzip")
+    with h5py.File(f"{form}.h5ad", "r+") as file:
+        if form == "dense":
+            del file["X"]
+            file.create_dataset("X", data=counts, chunks=(12, 40), compression="gzip")
+        part = file["X"] if form == "dense" else file["X/data"]
+        chunk = part.id.get_chunk_info(part.id.get_num_chunks() // 2)
+        starts = np.arange(0, 641) * 12 if form == "dense" else file["X/indptr"][:]
+        first = chunk.chunk_offset[0] if form == "csc" else chunk.chunk_offset[1] * 12
+        last = first + np.prod(part.chunks)
+    with Path(f"{form}.h5ad").open("r+b") as file:
+        file.seek(chunk.byte_offset + chunk.size // 2)
+        file.write(b"\xff" * 16)
+    width = 40 if form == "dense" else 80  # sparse blocks are not cut
+    met = [i for i in range(0, N_GENES, width) if starts[i] < last and starts[i + width] > first]
+    return np.concatenate([np.arange(i, i + width) for i in met])
+
+
 # ---- what is made of such a fit --------------------------------------------------------------------------
 
 

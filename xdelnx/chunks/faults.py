@@ -16,7 +16,8 @@ _OF_GENES = re.compile(r"(\w+)-(\d+):(\d+)-[0-9a-f]{32}")  # names that `xdelnx.
 _OF_LOST_SCHEDULERS = {"CancelledError", "ClosedClientError", "CommClosedError"}  # of distributed, or its own
 
 ANEW = "copy it anew, or convert again"
-REMEDY = f"{ANEW}; xdelnx.fit leaves its genes out with skip_corrupt=True (--skip-corrupt)"
+_LEFT_OUT = "xdelnx.fit leaves its genes out with skip_corrupt=True (--skip-corrupt)"
+REMEDY = f"{ANEW}; {_LEFT_OUT}"
 
 
 class BlockError(RuntimeError):
@@ -76,6 +77,32 @@ class DamagedError(UnreadableError):
 
 class NoAnswerError(OSError):
     """A store failed at each of several tries."""
+
+
+class DamagedFileError(OSError):
+    """A file ends too early, or cannot be decoded.
+
+    Parameters
+    ----------
+    part
+        Which part of it.
+    reason
+        What its library says.
+    """
+
+    remedy = f"copy it again; {_LEFT_OUT}"  # where it is some genes that cannot be read
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(part, reason)
+        self.part, self.reason = part, reason
+
+    @property
+    def what(self) -> str:
+        """What is damaged, without advice."""
+        return f"{self.part} cannot be read, so the file is damaged or not complete ({self.reason})"
+
+    def __str__(self) -> str:
+        return f"{self.part} cannot be read, so the file is damaged or not complete; copy it again ({self.reason})"
 
 
 class MissingChunkError(FileNotFoundError):

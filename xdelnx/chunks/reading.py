@@ -16,7 +16,13 @@ from typing import Any
 from dask._task_spec import DataNode, Task
 from dask.array.core import getter, getter_inline, getter_nofancy
 
-from xdelnx.chunks.faults import DamagedError, MissingChunkError, UnreadableError
+from xdelnx.chunks.faults import (
+    DamagedError,
+    DamagedFileError,
+    MissingChunkError,
+    NoAnswerError,
+    UnreadableError,
+)
 from xdelnx.messages import listing
 
 WAITS = (1.0, 5.0)
@@ -26,7 +32,10 @@ _DAMAGED = (  # of codecs, and of a chunk that is gone
     *(RuntimeError, ValueError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
     MissingChunkError,
 )
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, gzip.BadGzipFile)
+_FINAL = (
+    *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, gzip.BadGzipFile),
+    *(DamagedFileError, NoAnswerError),  # which were tried again
+)
 _OF_STORES = ("obstore", "aiohttp", "botocore")  # packages with errors of the network that are no OSError
 _OF_WORDS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError")
 _GETTERS = (getter, getter_nofancy, getter_inline, getitem)
@@ -138,7 +147,9 @@ class _Reading:
             raise self._told(error, arguments) from error
 
     def _told(self, error: Exception, arguments: tuple[Any, ...]) -> Exception:
-        """Error that says which genes; the same where no array of Zarr is read, or something else is wrong."""
+        """Error that says which genes; the same if no array of Zarr or AnnData is read, or something else is wrong."""
+        if isinstance(error, DamagedFileError):
+            return DamagedError(error.what, *self.genes, error.remedy)
         source = next((entry for entry in arguments if _zarr_array(entry) is not None), None)
         if source is None:
             return error

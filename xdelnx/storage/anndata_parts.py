@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.sparse import csc_matrix, csr_matrix
 
 from xdelnx.messages import fail, listing
-from xdelnx.storage.unreadable import reading
+from xdelnx.storage.unreadable import read
 from xdelnx.storage.untrusted import open_group
 
 
@@ -59,8 +59,7 @@ def hdf5(path: Path) -> Any:
     if not h5py.is_hdf5(path):
         what = "empty" if path.stat().st_size == 0 else "no HDF5 file, as those of AnnData and 10x are"
         fail(f"{path} is {what}: was it copied in full, and is it what its name says?")
-    with reading(str(path)):
-        return h5py.File(path, "r")
+    return read(str(path), h5py.File, path, "r")
 
 
 def frame(group: Any, name: str, path: Path) -> pd.DataFrame:
@@ -73,8 +72,8 @@ def frame(group: Any, name: str, path: Path) -> pd.DataFrame:
     """
     if name not in group:
         fail(f"{path} is no AnnData, or is damaged: it has no {name}")
-    with reading(f"{path}: {name}"):
-        found = the_package().io.read_elem(group[name])
+    elements = the_package().io
+    found = read(f"{path}: {name}", lambda: elements.read_elem(group[name]))
     if not isinstance(found, pd.DataFrame):
         fail(f"{path} was written by a very old anndata; read it and write it again, with anndata.read_h5ad")
     return found
@@ -120,6 +119,11 @@ def shape_of(part: Any, where: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
+def read_starts(part: Any, where: str) -> np.ndarray:
+    """Where each row (or column) of a sparse matrix begins, and the end."""
+    return np.asarray(read(f"{where}/indptr", lambda: part["indptr"][:]))
+
+
 def check_chunks(array: Any, where: str) -> None:
     """Raise ValueError if a Zarr array lacks chunks: read as zeros, they would be counts of other genes, or none."""
     if getattr(array, "shards", None) is None and hasattr(array, "nchunks_initialized"):
@@ -155,8 +159,7 @@ def in_blocks(part: Any, path: Path, width: Any) -> Any:
         return columns_in_blocks(_whole(part, shape, where).tocsc(), width)
     if kind == "csc_matrix":
         dtype = part["data"].dtype
-        with reading(f"{where}/indptr"):
-            begins = np.asarray(part["indptr"][:])
+        begins = read_starts(part, where)
         bounds = _bounds(shape[1], width(*shape, dtype))
         tasks = [(_read_columns, (path, name, begins[a : b + 1], shape[0], a), b - a) for a, b in bounds]
         return joined(tasks, shape[0], csc_matrix((0, 0), dtype=dtype))
@@ -209,16 +212,15 @@ def _itself(block: Any) -> Any:
 
 
 def _whole(part: Any, shape: tuple[int, int], where: str) -> csr_matrix:
-    with reading(where):
-        data, indices, begins = (part[name][:] for name in ("data", "indices", "indptr"))
+    names = "data", "indices", "indptr"
+    data, indices, begins = read(where, lambda: [part[name][:] for name in names])
     return csr_matrix((data, _inside(indices, shape[1], where), begins), shape=shape)
 
 
 def _read_columns(path: Path, name: str, begins: np.ndarray, n_samples: int, start: int) -> csc_matrix:
     run, n_genes = slice(int(begins[0]), int(begins[-1])), begins.size - 1
     where = f"{path}: {name}, genes {start:,} to {start + n_genes - 1:,},"
-    with reading(where), again(path) as group:
-        data, indices = group[name]["data"][run], group[name]["indices"][run]
+    data, indices = read(where, _parts, path, (f"{name}/data", f"{name}/indices"), run)
     parts = data, _inside(indices, n_samples, where), begins - begins[0]
     return csc_matrix(parts, shape=(n_samples, n_genes))
 
@@ -231,8 +233,14 @@ def _inside(indices: np.ndarray, size: int, where: str) -> np.ndarray:
 
 
 def _read_dense(path: Path, name: str, start: int, stop: int) -> np.ndarray:
-    with reading(f"{path}: {name}, genes {start:,} to {stop - 1:,},"), again(path) as group:
-        return np.asarray(group[name][:, start:stop])
+    where = f"{path}: {name}, genes {start:,} to {stop - 1:,},"
+    return read(where, _parts, path, (name,), (slice(None), slice(start, stop)))[0]
+
+
+def _parts(path: Path, names: Sequence[str], part: Any) -> list[np.ndarray]:
+    """The same part of some arrays of a file or store."""
+    with again(path) as group:
+        return [np.asarray(group[name][part]) for name in names]
 
 
 @contextmanager

@@ -9,12 +9,11 @@ import numpy as np
 
 from xdelnx.messages import fail, listing
 from xdelnx.schema import GENE, SAMPLE
-from xdelnx.storage.anndata_parts import chosen, encoding, frame, layer_of, shape_of
+from xdelnx.storage.anndata_parts import chosen, encoding, frame, layer_of, read_starts, shape_of
 from xdelnx.storage.io import frame_of
 from xdelnx.storage.pieces import Matrix
 from xdelnx.storage.readers.arrays import Compressed, Dense
 from xdelnx.storage.readers.source import COUNTS, OF_XARRAY, Choice, Source, with_metadata
-from xdelnx.storage.unreadable import reading
 
 _TABLES_ONLY = "is for tables of counts; an AnnData has its own in "
 REFUSED = {"samples": f"{_TABLES_ONLY}.obs", "genes": f"{_TABLES_ONLY}.var"}
@@ -91,8 +90,7 @@ def stored(part: Any, where: str) -> Matrix:
     """Give a matrix of HDF5 or Zarr, sparse or dense, with nothing of it read but where the samples begin."""
     shape, kind = shape_of(part, where), encoding(part)
     if kind in ("csr_matrix", "csc_matrix"):
-        with reading(f"{where}/indptr"):
-            indptr = np.asarray(part["indptr"][:]).astype(np.int64)
+        indptr = read_starts(part, where).astype(np.int64)
         return Compressed(part["data"], part["indices"], indptr, shape, kind == "csr_matrix", where)
     return _dense(part, where)
 

@@ -12,7 +12,7 @@ from scipy.sparse import csc_array, csr_array
 from xdelnx.algorithms.matrices import as_matrix, native
 from xdelnx.messages import fail
 from xdelnx.storage.pieces import Piece, columns_of_rows, compact, index_type, tidy
-from xdelnx.storage.unreadable import reading
+from xdelnx.storage.unreadable import read
 
 
 def check_kind(dtype: np.dtype, where: str) -> np.dtype:
@@ -93,8 +93,8 @@ class Compressed:
         """Counts, indices and where each sample (or gene) of a run begins."""
         begins = self.indptr[start : stop + 1]
         part = slice(int(begins[0]), int(begins[-1]))
-        with reading(f"{self.where}, {self._major}s {start:,} to {stop - 1:,},"):
-            indices, data = self.indices[part], self.data[part]
+        where = f"{self.where}, {self._major}s {start:,} to {stop - 1:,},"
+        indices, data = read(where, lambda: (self.indices[part], self.data[part]))
         self._check_indices(indices, start, begins)
         data = compact(data)
         n_minor = self.shape[1 if self.by_sample else 0]
@@ -153,8 +153,8 @@ class Dense:
             for sample in range(0, n_samples, height):
                 done += 1
                 samples, genes = slice(sample, sample + height), slice(gene, gene + width)
-                with reading(f"{self.where}, samples from {sample:,}, genes from {gene:,},"):
-                    part = self.read(samples, genes)
+                where = f"{self.where}, samples from {sample:,}, genes from {gene:,},"
+                part = read(where, self.read, samples, genes)
                 yield Piece(gene, self._columns(part, sample), done / n_tiles)
 
     def _columns(self, part: Any, first: int) -> csc_array:

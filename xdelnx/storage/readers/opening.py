@@ -14,6 +14,7 @@ from xdelnx.storage.anndata_parts import hdf5
 from xdelnx.storage.delimited import TABLES, table_suffix
 from xdelnx.storage.readers import anndata_files, matrix_market, tables, ten_x, zarr_stores
 from xdelnx.storage.readers.source import Choice, Source
+from xdelnx.storage.remote import answered
 from xdelnx.storage.stores import open_lazily
 from xdelnx.storage.untrusted import open_group
 
@@ -64,7 +65,7 @@ def _store(source: Any, choice: Choice) -> Source:
     """Take a Zarr store: of AnnData, or of xarray."""
     group = open_group(source, f"known are {KNOWN}")
     if group.attrs.get("encoding-type") == "anndata":
-        return anndata_files.from_group(group, choice, source)
+        return answered(source, anndata_files.from_group, group, choice, source)
     return zarr_stores.from_dataset(open_lazily(source), choice, str(source))
 
 

@@ -13,7 +13,7 @@ from xdelnx.messages import counted, fail, listing
 from xdelnx.storage.pieces import Matrix
 from xdelnx.storage.readers.arrays import Compressed
 from xdelnx.storage.readers.source import COUNTS, OF_XARRAY, Choice, Source, with_metadata
-from xdelnx.storage.unreadable import reading
+from xdelnx.storage.unreadable import read
 
 _PARTS = {"barcodes", "data", "indices", "indptr", "shape"}
 FEATURE_TYPE = "feature_type"
@@ -45,15 +45,18 @@ def from_file(file: Any, choice: Choice, path: Path) -> Source:
     if len(names) > 1:
         fail(f"{path} has matrices of several genomes ({listing(names)}); write each to a file of its own")
     group = file[names[0]]
-    with reading(f"{path}: {names[0]}"):
-        n_genes, n_samples = (int(size) for size in group["shape"][:])
-        samples = pd.DataFrame(index=_texts(group["barcodes"]))
-        genes = _features(group)
-        indptr = group["indptr"][:].astype(np.int64)
+    where = f"{path}: {names[0]}"
+    shape, samples, genes, indptr = read(where, _metadata, group)
     check_types(genes)
-    where, shape = f"{path}: {names[0]}", (n_samples, n_genes)
     matrix: Matrix = Compressed(group["data"], group["indices"], indptr, shape, by_sample=True, where=where)
     return with_metadata(samples, genes, {COUNTS: matrix})
+
+
+def _metadata(group: Any) -> tuple[tuple[int, int], pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Numbers of samples and genes, what is known of these, and where the counts of each sample begin."""
+    n_genes, n_samples = (int(size) for size in group["shape"][:])
+    samples = pd.DataFrame(index=_texts(group["barcodes"]))
+    return (n_samples, n_genes), samples, _features(group), group["indptr"][:].astype(np.int64)
 
 
 def _features(group: Any) -> pd.DataFrame:

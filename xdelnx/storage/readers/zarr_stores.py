@@ -13,6 +13,7 @@ from xdelnx.storage.dimensions import as_ours, names_of, told
 from xdelnx.storage.pieces import Matrix
 from xdelnx.storage.readers.arrays import Dense
 from xdelnx.storage.readers.source import COUNTS, Choice, Source
+from xdelnx.storage.unreadable import read
 
 _OWN = "is for tables of counts; a store of xarray has its own metadata"
 REFUSED = {"raw": "is for an AnnData", "samples": _OWN, "genes": _OWN}
@@ -47,7 +48,8 @@ def from_dataset(dataset: xr.Dataset, choice: Choice, where: str) -> Source:
         fail(
             f"{where}: {listing(deeper)} has further dimensions beside {SAMPLE!r} and {GENE!r}; drop it first"
         )
-    return Source(dataset.drop_vars(per_entry).load().drop_encoding(), matrices)
+    labels = read(f"{where}: samples and genes", dataset.drop_vars(per_entry).load)
+    return Source(labels.drop_encoding(), matrices)
 
 
 def _as_ours(dataset: xr.Dataset, choice: Choice) -> xr.Dataset:
