@@ -264,6 +264,45 @@ def test_the_step_across_genes_is_named(bulk, impatient, capsys, monkeypatch):
     assert "xdelnx: trend and prior, of all genes: 0 s" in capsys.readouterr().err
 
 
+def test_compiling_is_told_as_long_as_it_lasts(impatient, capsys):
+    """Also of kernels that a kernel calls, which end before it; machine code that is there is not compiled."""
+    import numba
+    from numba.core import event
+
+    @numba.njit
+    def inner(x):
+        return x + 1
+
+    @numba.njit
+    def outer(x):
+        return 2 * inner(x)
+
+    after_inner = []
+
+    class Slow(event.Listener):
+        def on_start(self, _):
+            time.sleep(0.1)
+
+        def on_end(self, compiled):
+            after_inner.append(compiled.data["dispatcher"] is inner)
+            time.sleep(0.1)
+            shown.append(capsys.readouterr().err.splitlines()[-1])
+
+    shown = []
+    with progress.report("fit", wanted=True), progress.stage("fit, pass 1 of 2", 8) as at:
+        with event.install_listener("numba:compile", Slow()):
+            assert outer(1) == 4
+        assert at.aside == ""
+        capsys.readouterr()
+        assert outer(2) == 6
+        time.sleep(0.1)
+        compiled = capsys.readouterr().err
+    assert after_inner == [True, False]
+    assert "fit, pass 1 of 2: 0 of 8 blocks, 0 s, compiling kernels (once per installation)" in shown[0]
+    assert "fit, pass 1 of 2: 0 of 8 blocks" in compiled
+    assert "compiling" not in compiled
+
+
 @pytest.fixture(scope="module")
 def cluster():
     distributed = pytest.importorskip("distributed")

@@ -252,7 +252,27 @@ def test_tables_hold_the_numbers_of_top_table(data, tmp_path):
         (
             lambda fit, data, path: xd.report(fit, path, data.isel(gene=slice(3))),
             ValueError,
-            "genes of the data are not",
+            "pass the counts the fit was made from",
+        ),
+        (
+            lambda fit, data, path: xd.report(fit, path, data.isel(gene=slice(None, None, -1))),
+            ValueError,
+            "in another order",
+        ),
+        (  # other counts under the same names
+            lambda fit, data, path: xd.report(fit, path, data.assign(counts=data["counts"] + 1)),
+            ValueError,
+            "not the counts the fit was made from: the samples have other totals",
+        ),
+        (
+            lambda fit, data, path: xd.report(fit, path, data.assign(counts=data["counts"] / 3.0)),
+            ValueError,
+            "not the counts the fit was made from",
+        ),
+        (
+            lambda fit, data, path: xd.report(fit, path, data.assign(counts=data["counts"].astype(str))),
+            TypeError,
+            "numbers",
         ),
         (lambda fit, data, path: xd.report(fit, path.parent), FileExistsError, "a folder"),
     ],

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
@@ -24,6 +24,7 @@ LINES = 5.0  # seconds between two lines of a log, at first ...
 SHARE = 0.05  # ... then this share of the time since the beginning ...
 RARELY = 60.0  # ... and at last
 BAR = 24  # characters
+COMPILING = "compiling kernels (once per installation)"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +32,10 @@ R = TypeVar("R")
 
 @dataclass
 class Stage:
-    """One step: what it is, how much of it there is (0: unknown), how much is done, and what steps in it are called."""
+    """One step: what it is, how much of it there is (0: unknown), how much is done, and what steps in it are called.
+
+    ``aside`` is what keeps it waiting at present.
+    """
 
     what: str
     total: int = 0
@@ -39,6 +43,7 @@ class Stage:
     done: int = 0
     start: float = field(default_factory=time.monotonic)
     heading: str = ""
+    aside: str = ""
 
     def text(self, now: float) -> str:
         """Say in words how far it is.
@@ -48,6 +53,9 @@ class Stage:
         >>> Stage("fit, pass 1", 500, start=0.0).text(9.0), Stage("reading", start=0.0).text(9.0)
         ('fit, pass 1: 0 of 500 blocks, 9 s', 'reading: 9 s')
         """
+        return self._how_far(now) + (f", {self.aside}" if self.aside else "")
+
+    def _how_far(self, now: float) -> str:
         elapsed = max(now - self.start, 1e-9)
         if not self.total:
             return f"{self.what}: {duration(elapsed)}"
@@ -300,9 +308,32 @@ def stage(what: str, total: int = 0, *, heading: bool = False) -> Iterator[Stage
     before, name = opened.stage, f"{opened.stage.heading}{what}"
     opened.stage = Stage(name, total, heading=f"{name}, " if heading else before.heading)
     try:
-        yield opened.stage
+        with _told_of_compiling(opened.stage):
+            yield opened.stage
     finally:
         opened.stage = before
+
+
+def _told_of_compiling(at: Stage) -> AbstractContextManager[Any]:
+    """Say aside of a stage whenever this process compiles a kernel; what workers of a cluster do is not seen."""
+    if "numba" not in sys.modules:  # as where counts are converted, which compiles nothing
+        return nullcontext()
+    from numba.core import event
+
+    class Compiling(event.Listener):
+        """One kernel at a time, with those it calls inside."""
+
+        depth = 0
+
+        def on_start(self, _: Any) -> None:
+            self.depth += 1
+            at.aside = COMPILING
+
+        def on_end(self, _: Any) -> None:
+            self.depth -= 1
+            at.aside = COMPILING if self.depth else ""
+
+    return event.install_listener("numba:compile", Compiling())
 
 
 def clear() -> None:

@@ -77,9 +77,8 @@ def _test_finish(
     genes: np.ndarray,
     threshold: float,
 ) -> steps.Arrays:
-    seen, reduced = checked(parts[0], genes), parts[1]
-    if not _same_totals(seen.totals, fitted["library_size"], whole=bool(fitted["whole"])):
-        fail("these are not the counts the fit was made from: the samples have other totals; test with those")
+    seen, reduced = parts
+    _check_totals(seen, fitted, genes)
     if "wald_df" in reduced:
         status = status_of_test(fitted["status"], reduced["reduced_converged"])
         return gathered.cluster_statistics(contrasts, fitted["beta"], reduced, threshold) | {"status": status}
@@ -96,6 +95,18 @@ def _test_finish(
         threshold,
     )
     return statistics | {"status": status_of_test(fitted["status"], reduced["reduced_converged"])}
+
+
+def same_counts(blocks: Blocks, fitted: dict[str, Any], genes: np.ndarray) -> Delayed:
+    """One pass that raises, when it is computed, where the counts are no counts, or not those of the fit."""
+    looks = tasks.of_blocks(blocks, "look", look, blocks.read())
+    return dask.delayed(_check_totals)(tasks.joined(looks, join), _present(fitted), genes)
+
+
+def _check_totals(seen: Survey, fitted: steps.Arrays, genes: np.ndarray) -> None:
+    totals = checked(seen, genes).totals
+    if not _same_totals(totals, fitted["library_size"], whole=bool(fitted["whole"])):
+        fail("these are not the counts the fit was made from: the samples have other totals; pass those")
 
 
 def _same_totals(totals: np.ndarray, library_size: np.ndarray, *, whole: bool) -> bool:

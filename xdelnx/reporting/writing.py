@@ -9,17 +9,19 @@ from typing import Any
 
 import xarray as xr
 
+from xdelnx.chunks import blocks, fitted_passes
+from xdelnx.chunks.faults import named_by
 from xdelnx.messages import closest, fail
 from xdelnx.reporting.checkup import findings_of_fit
 from xdelnx.reporting.page import Contents, page
 from xdelnx.reporting.results import results_of
 from xdelnx.reporting.tested import as_tests, each_contrast
 from xdelnx.reporting.words import options_of
-from xdelnx.schema import GENE, SAMPLE
+from xdelnx.schema import GENE
 from xdelnx.storage.counts_at import open_data
 from xdelnx.storage.dimensions import as_ours, names_of, remembering
 from xdelnx.storage.outputs import check_output, replacing
-from xdelnx.verbs.inputs import as_counts
+from xdelnx.verbs.fitted import reopen
 
 ROWS = 100_000  # of all tables of genes together: about 6 MB
 FEWEST_ROWS = 200
@@ -148,15 +150,12 @@ def _labels(results: Sequence[xr.Dataset], contrasts: str | Sequence[str] | None
     return wanted
 
 
-def _same(data: Any, fit: xr.Dataset, names: Mapping[str, Any]) -> Any:
-    """Return the counts as a Dataset if they are those of the fit."""
-    counts = options_of(fit).get("counts", "counts")
+def _same(data: Any, fit: xr.Dataset, names: Mapping[str, Any]) -> xr.Dataset:
+    """Return the counts as a Dataset if they are those of the fit, by their names and their sum in each sample."""
     if isinstance(data, str | os.PathLike):
-        data = open_data(data, counts=counts, **names)
-    table = as_counts(as_ours(data, names), counts)
-    for dim, labels in ((SAMPLE, table.sample_names), (GENE, table.genes)):
-        if [str(label) for label in labels] != [str(name) for name in fit[dim].values]:
-            fail(
-                f"the {dim}s of the data are not those of the fit, in its order; pass the counts it was made from"
-            )
-    return table.dataset
+        data = open_data(data, counts=options_of(fit).get("counts", "counts"), **names)
+    again = reopen(as_ours(data, names), fit)
+    with named_by(again.table.genes):
+        looked_at = fitted_passes.same_counts(again.blocks(), again.arrays, again.table.genes)
+        blocks.settled(looked_at, "look at the counts")
+    return again.table.dataset

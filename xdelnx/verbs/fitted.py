@@ -270,7 +270,7 @@ def _check_same(table: Counts, fit: xr.Dataset) -> None:
             )
         fail(
             f"the data has {counted(given.size, dim)} ({listing(given, 2)}) and the fit {counted(fitted.size, dim)} "
-            f"({listing(fitted, 2)}); test with the counts the fit was made from"
+            f"({listing(fitted, 2)}); pass the counts the fit was made from"
         )
 
 
