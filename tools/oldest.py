@@ -13,8 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = ("anndata", "plot", "distributed")
-# That of its time: the oldest matplotlib calls what the newest pyparsing warns of.
-BESIDE = ("pyparsing==3.1.4",)
+# Those of their time: the oldest matplotlib calls what the newest pyparsing warns of, the newest numcodecs warns of
+# the checksums that the oldest zarr asks for, and moto is not ready for the newest dateutil.
+BESIDE = ("numcodecs==0.16.3", "pyparsing==3.1.4", "python-dateutil==2.9.0.post0")
 TESTS = (
     *(
         "array-api-strict",
@@ -22,11 +23,12 @@ TESTS = (
         "h5py",
         "hypothesis",
         "ipykernel",
+        "moto[server]",
         "mpmath",
         "nbclient",
         "nbformat",
     ),
-    *("patsy", "pytest", "pytest-xdist", "pyyaml", "sparse", "statsmodels"),
+    *("patsy", "pytest", "pytest-xdist", "pyyaml", "s3fs", "sparse", "statsmodels"),
 )
 
 

@@ -128,7 +128,7 @@ def computed(path: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function, and write what it returns before it is given on."""
     value = function(*arguments)
     with _whole(Path(path)) as file:
-        np.savez(file, allow_pickle=False, **_packed(value))
+        np.savez(file, **_packed(value))  # NumPy 2.1 would take allow_pickle for one of the arrays
     return value
 
 

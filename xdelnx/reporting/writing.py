@@ -17,7 +17,6 @@ from xdelnx.reporting.page import Contents, page
 from xdelnx.reporting.results import results_of
 from xdelnx.reporting.tested import as_tests, each_contrast
 from xdelnx.reporting.words import options_of
-from xdelnx.schema import GENE
 from xdelnx.storage.counts_at import open_data
 from xdelnx.storage.dimensions import as_ours, names_of, remembering
 from xdelnx.storage.outputs import check_output, replacing
