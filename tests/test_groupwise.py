@@ -76,6 +76,22 @@ def test_a_coefficient_that_one_group_lacks_is_nan_there(data):
 
 
 @pytest.mark.filterwarnings("ignore::xdelnx.XdelnxWarning")
+def test_a_level_in_the_middle_that_the_first_group_lacks():
+    data = xd.simulate(24, 120, levels=("a", "b", "c"), seed=3)
+    data["kind"] = "sample", np.array(["T", "U"], dtype=object)[np.arange(24) % 2]
+    data = data.isel(sample=~((data["kind"] == "T") & (data["condition"] == "b")).values)
+    result = xd.fit(data, "~ condition", by="kind")
+    assert list(result["coefficient"].values) == ["Intercept", "condition[T.b]", "condition[T.c]"]
+    assert list(result["contrast"].values) == ["condition[T.b]", "condition[T.c]", "condition"]
+    for kind in ("T", "U"):
+        alone = xd.fit(data.isel(sample=(data["kind"] == kind).values), "~ condition")
+        found = result.sel(kind=kind, contrast=alone["contrast"].values)
+        # the same numbers in the same order; only blocks of genes may be cut otherwise
+        np.testing.assert_allclose(found["pval"], alone["pval"], rtol=1e-10)
+    assert result["pval"].sel(kind="T", contrast="condition[T.b]").isnull().all()
+
+
+@pytest.mark.filterwarnings("ignore::xdelnx.XdelnxWarning")
 def test_values_given_by_sample_go_to_their_group(data):
     names = xd.fit(data, "~ age", by="kind", size_factors="depth", offset="offset")
     values = xd.fit(data, "~ age", by="kind", size_factors=data["depth"][::-1], offset=data["offset"].values)

@@ -138,3 +138,18 @@ def test_command_line(cells, tmp_path):
     written = open_counts(tmp_path / "sums.zarr")
     np.testing.assert_array_equal(written["counts"], by_pandas(cells, ["donor", "kind"])[0])
     assert main([*command, "--by", "donors", "--overwrite"]) == 1
+
+
+def test_a_categorical_of_pandas_keeps_the_order_of_its_levels(tmp_path):
+    data = xd.simulate(12, 60, seed=1)
+    data["batch"] = "sample", np.arange(12) % 3
+    given = data.assign(condition=("sample", pd.Categorical(data["condition"].values, ["B", "A", "none"])))
+    assert isinstance(given["condition"].dtype, pd.CategoricalDtype)  # xarray keeps it as it is
+    write_store(given, tmp_path / "counts.zarr")
+    sums = xd.pseudobulk(given, ["condition", "batch"])
+    assert list(sums["sample"].values) == ["B_0", "B_1", "B_2", "A_0", "A_1", "A_2"]
+    reference = xd.fit(data, "~ condition", reference={"condition": "B"})
+    for counts in (given, given.set_coords("condition"), open_counts(tmp_path / "counts.zarr")):
+        fit = xd.fit(counts, "~ condition")
+        xr.testing.assert_equal(fit["log2fc"], reference["log2fc"])  # A against B, not the other way round
+    assert list(xd.fit(sums, "~ condition")["coefficient"].values) == ["Intercept", "condition[T.A]"]

@@ -258,6 +258,8 @@ def _safe_strings(variable: xr.Variable) -> xr.Variable:
     missing = pd.isna(values)
     present = values[~missing]
     attrs = {key: value for key, value in variable.attrs.items() if key != "missing_value"}
+    if isinstance(variable.dtype, pd.CategoricalDtype):  # whose order says what comes first
+        attrs["categories"] = [str(level) for level in variable.dtype.categories]
     if missing.any():
         attrs["missing_value"] = next(mark for mark in _MISSING if mark not in set(present))
     strings = np.full(values.shape, attrs.get("missing_value", ""), dtype=object)

@@ -172,7 +172,7 @@ def _joined(results: dict[str, xr.Dataset], by: str, names: list[str]) -> xr.Dat
         if dim in parts[0].dims:
             labels = _union(part[dim].values for part in parts)
             parts = [
-                part if part.sizes[dim] == len(labels) else part.reindex({dim: labels}) for part in parts
+                part if part.get_index(dim).equals(labels) else part.reindex({dim: labels}) for part in parts
             ]
     if RESTRICTION in parts[0].dims:
         most = max(part.sizes[RESTRICTION] for part in parts)
@@ -193,9 +193,10 @@ def _joined(results: dict[str, xr.Dataset], by: str, names: list[str]) -> xr.Dat
     return joined.reindex({by: pd.Index(names, dtype=object)}, fill_value=fill)
 
 
-def _union(labels: Iterable[np.ndarray]) -> np.ndarray:
-    """Every label once, in the order in which they come."""
-    return np.array(list(dict.fromkeys(label for some in labels for label in some)), dtype=object)
+def _union(labels: Iterable[np.ndarray]) -> pd.Index:
+    """Every label once, in the order of the group that has the most of them; what this lacks comes last."""
+    most_first = sorted(labels, key=len, reverse=True)
+    return pd.Index(list(dict.fromkeys(label for some in most_first for label in some)), dtype=object)
 
 
 def _about(by: str, notes: dict[str, str], sizes: np.ndarray) -> xr.Dataset:

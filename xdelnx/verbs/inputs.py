@@ -132,6 +132,8 @@ def _sample_metadata(dataset: xr.Dataset, names: pd.Index) -> pd.DataFrame:
 
 def _column(variable: xr.Variable) -> Any:
     """Values of a metadata variable; text with the attribute ``categories`` is a factor with those levels."""
+    if isinstance(variable.dtype, pd.CategoricalDtype):  # as xarray keeps a Categorical of pandas
+        return pd.Categorical(np.asarray(variable.values, dtype=object), dtype=variable.dtype)
     values = np.asarray(variable.values)
     if values.dtype.kind in "UTO":
         values = values.astype(object)
