@@ -12,13 +12,14 @@ import xdelnx as xd
 from xdelnx.algorithms.centring import TUNING, centre, directions_of, imbalance
 
 
-def skewed(n=3000, n_genes=600, seed=0, share=0.1):
-    """Cells of two conditions; changed genes mostly go up, so that the totals of B do."""
+def skewed(n=3000, n_genes=600, seed=0, share=0.1, middle=0.7):
+    """Cells of two conditions; changed genes mostly go up, so that the totals of B do. With middle 0 all of them do."""
     rng = np.random.default_rng(seed)
     condition = np.repeat(["A", "B"], n // 2).astype(object)
     mean = np.minimum(rng.lognormal(-0.5, 1.5, n_genes), 60.0)
     changed = rng.random(n_genes) < share
-    lfc = np.where(changed, rng.normal(0.7, 0.7, n_genes), 0.0)
+    lfc = np.where(changed, rng.normal(middle, 0.7, n_genes), 0.0)
+    lfc = np.abs(lfc) if middle == 0.0 else lfc
     factors = rng.lognormal(0.0, 0.3, n)
     mu = factors[:, None] * mean * np.exp2(np.where(condition == "B", 1.0, 0.0)[:, None] * lfc)
     theta = 0.05 + 1.0 / mean
@@ -142,6 +143,18 @@ def test_false_discoveries_where_library_totals_mislead(cells):
     ]
     assert off[0] > 0.05
     assert off[1] < 0.012
+
+
+def test_a_third_of_the_genes_goes_up():
+    """Of four data sets: the biweight alone leaves a shift of 0.025 to 0.03 and 7 % false discoveries."""
+    shifts, rates = [], []
+    for seed in range(4):
+        up = skewed(2000, 1000, seed, share=0.3, middle=0.0)
+        result = xd.fit(up, "~ condition", size_factors="invariant")
+        rates.append(false_discoveries(result, up["changed"].values))
+        shifts.append(group_error(result["size_factor"], up["factor"].values, up["condition"].values))
+    assert np.mean(rates) < 0.055
+    assert abs(np.mean(shifts)) < 0.008
 
 
 def test_a_few_very_high_genes_in_bulk():

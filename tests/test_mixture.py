@@ -12,8 +12,8 @@ from xdelnx import fit, shrink_lfc, simulate, test
 from xdelnx.algorithms.mixture import (
     Prior,
     _by_component,
-    _weights,
     fit_prior,
+    most_likely_weights,
     posterior,
     s_values,
     t_estimates,
@@ -89,7 +89,7 @@ def test_weights_are_the_optimum(seed):
     best = scipy.optimize.minimize(
         loss, np.full(4, 0.25), bounds=[(1e-9, 1.0)] * 4, constraints=one, method="SLSQP"
     )
-    weight = _weights(likelihood)
+    weight = most_likely_weights(likelihood)
     assert weight.sum() == pytest.approx(1.0)
     assert (weight >= 0.0).all()
     assert loss(weight) < best.fun + 0.011  # GAIN, and SLSQP's own tolerance

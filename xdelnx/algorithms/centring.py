@@ -19,6 +19,7 @@ from scipy.special import ndtr, ndtri
 from xdelnx.algorithms.basis import Basis, Layout
 from xdelnx.algorithms.glm import Model
 from xdelnx.algorithms.observations import Observations
+from xdelnx.algorithms.one_sided import moved_centre
 from xdelnx.messages import fail
 
 TUNING = 4.685  # of Tukey's biweight: 95 % efficient for normal errors (Beaton & Tukey 1974)
@@ -76,7 +77,8 @@ def centre(values: np.ndarray, variance: np.ndarray) -> Centre:
     """Centre of values (gene,) of which most are the same but for their errors, whatever the others are.
 
     Tukey's biweight about the weighted median. What most genes differ by beyond their errors is
-    added to their variance, so that a few genes with small errors cannot decide.
+    added to their variance, so that a few genes with small errors cannot decide. Where clearly more genes
+    differ to one side, which draws it there, what differs is told apart (`xdelnx.algorithms.one_sided`).
     """
     known = np.isfinite(values) & (variance > 0.0) & (variance < LARGEST_ERROR**2)
     if np.count_nonzero(known) < FEWEST_GENES:
@@ -86,7 +88,7 @@ def centre(values: np.ndarray, variance: np.ndarray) -> Centre:
     for _ in range(2):
         total = v + _extra_variance(x - at, v)
         at = _biweight(x, total, at)
-    return Centre(at, _error(x - at, total))
+    return Centre(*(moved_centre(x, v, at) or (at, _error(x - at, total))))
 
 
 def _weighted_median(x: np.ndarray, weight: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 
 COMPONENTS = 30  # of the prior: the point mass and a geometric grid of scales
 NULL_WEIGHT = 10.0  # Dirichlet parameter of the point mass, 1 for the others: doubt counts for no effect
-GAIN = 0.01  # log likelihood of all genes together that the weights may leave on the table
+GAIN = 0.01  # log likelihood of all genes together that the prior's weights may leave
 MAX_ITERATIONS = 200
 DAMPING = 1e-9  # of the Newton step, relative to the curvature
 SHORTEST = 1e-10  # Newton step
@@ -88,39 +88,47 @@ def t_estimates(value: np.ndarray, error: np.ndarray, df: np.ndarray) -> Estimat
 def fit_prior(estimates: Estimates) -> Prior:
     """Weights of the components by penalised maximum likelihood, on a grid of scales from the data."""
     scale = _scales(estimates)
-    return Prior(scale, _weights(_by_component(estimates, scale)))
+    return Prior(scale, most_likely_weights(_by_component(estimates, scale)))
 
 
-def _weights(likelihood: np.ndarray) -> np.ndarray:
+def most_likely_weights(likelihood: np.ndarray, left: float = GAIN) -> np.ndarray:
     """Weights (component,) that maximise the likelihood (gene, component) by Newton steps on non-negative weights.
 
-    Without the constraint that they add up to 1: the sum times the number of genes is taken from the
-    log likelihood instead, which has the same maximum (Kim et al. 2020).
+    Not more than ``left`` of the log likelihood is left on the table. Without the constraint that they add up to 1:
+    the sum times the number of genes is taken from the log likelihood instead, which has the same maximum
+    (Kim et al. 2020).
     """
     doubt = NULL_WEIGHT - 1.0
     total = likelihood.shape[0] + doubt
 
     def gain(weight: np.ndarray) -> float:
         with np.errstate(divide="ignore"):
-            logs = np.sum(np.log(likelihood @ weight)) + doubt * np.log(weight[0])
+            logs = np.sum(np.log(mixed(likelihood, weight))) + doubt * np.log(weight[0])
         return float(logs - total * np.sum(weight))
 
     weight = np.full(likelihood.shape[1], 1.0 / likelihood.shape[1])
     now = gain(weight)
     for _ in range(MAX_ITERATIONS):
-        rows = likelihood / (likelihood @ weight)[:, None]
+        rows = likelihood / mixed(likelihood, weight)[:, None]
         ascent, curvature = rows.sum(axis=0), rows.T @ rows
         ascent[0] += doubt / weight[0]
         curvature[0, 0] += doubt / weight[0] ** 2
-        if ascent.max() - total < GAIN:  # no weights can gain more than this: the function is concave
+        if ascent.max() - total < left:  # no weights can gain more than this: the function is concave
             break
         step = _newton(weight, ascent - total, curvature) - weight
         length = 1.0
         while gain(weight + length * step) <= now and length > SHORTEST:
             length *= 0.5
+        if length <= SHORTEST:  # nothing but rounding is left to gain
+            break
         weight = weight + length * step
         now = gain(weight)
     return weight / weight.sum()
+
+
+def mixed(parts: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sum over components: (gene,); in an order that does not depend on a BLAS and its threads."""
+    return np.einsum("gc,c->g", parts, weight)
 
 
 def _newton(weight: np.ndarray, slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
