@@ -88,13 +88,18 @@ def _add_residuals(commands: Any) -> argparse.ArgumentParser:
         "residuals.zarr --kind randomized_quantile --genes GLI3",
     )
     _add_dispersion(add)
-    add.add_argument("--kind", choices=RESIDUALS, default="deviance", help="kind (default: %(default)s)")
+    add.add_argument(
+        "--kind",
+        choices=RESIDUALS,
+        default="deviance",
+        help="which residual, or the leverage (default: %(default)s)",
+    )
     add.add_argument(
         "--seed",
         type=int,
         metavar="N",
         default=0,
-        help="of randomized_quantile residuals (default: %(default)s)",
+        help="seed of randomized_quantile residuals (default: %(default)s)",
     )
     return add
 
@@ -153,7 +158,9 @@ def _add_predict(commands: Any) -> argparse.ArgumentParser:
         default="response",
         help="means of counts, or their natural log (default: %(default)s)",
     )
-    add.add_argument("--size-factor", type=float, metavar="X", help="of the new samples (default: 1)")
+    add.add_argument(
+        "--size-factor", type=float, metavar="X", help="size factor of the new samples (default: 1)"
+    )
     add.add_argument(
         "--standard-error", action=yes_no, default=True, help="compute standard errors too (default: yes)"
     )
@@ -210,7 +217,7 @@ def _add_normalize(commands: Any) -> argparse.ArgumentParser:
         type=float,
         metavar="X",
         default=0.05,
-        help="of all genes, for acosh (default: %(default)s)",
+        help="overdispersion of all genes, for acosh (default: %(default)s)",
     )
     add_counts(add)
     add_dimensions(add)

@@ -48,7 +48,7 @@ def add_model(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--offset",
         metavar="VARIABLE",
-        help="variable of COUNTS with offsets on the log scale (default: none)",
+        help="variable of COUNTS with offsets, the natural logs of a scale (default: none)",
     )
     add.add_argument(
         "--weights",
@@ -162,5 +162,5 @@ def add_table(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--table",
         metavar="CSV",
-        help="also write a table of the genes (.csv or .tsv, also .gz), smallest p-value first",
+        help="also write a table of the genes (.csv or .tsv, also .gz), smallest p-value first (default: none)",
     )
