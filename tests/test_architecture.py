@@ -177,6 +177,7 @@ FLOORS = {
     "verbs.weights_given": 54,
     "verbs.clustering": 55,
     "verbs.running": 56,
+    "verbs.groups_compared": 55,
     "verbs.groupwise": 56,
     "verbs.inference": 56,
     "verbs.testing": 56,

@@ -91,6 +91,48 @@ def test_a_level_in_the_middle_that_the_first_group_lacks():
     assert result["pval"].sel(kind="T", contrast="condition[T.b]").isnull().all()
 
 
+@pytest.fixture(scope="module")
+def without_first():
+    """Group T lacks the first level of the condition, U that of the donor."""
+    data = xd.simulate(48, 60, levels=("a", "b", "c"), seed=3)
+    kind = np.array(["T", "U"], dtype=object)[np.arange(48) % 2]
+    donor = np.array(["x", "y", "z"], dtype=object)[np.arange(48) // 2 % 3]
+    data = data.assign(kind=("sample", kind), donor=("sample", donor))
+    lacking = ((kind == "T") & (data["condition"] == "a")) | ((kind == "U") & (donor == "x"))
+    return data.isel(sample=~lacking.values)
+
+
+@pytest.mark.parametrize(
+    ("design", "options", "refused"),
+    [
+        ("~ condition", {}, "condition = 'a'"),
+        ("~ condition", {"contrasts": ["condition[T.c]"]}, "condition = 'a'"),
+        ("~ condition", {"contrasts": {"c": {"condition[T.c]": 1}}}, "condition = 'a'"),
+        ("~ condition", {"contrasts": "Intercept"}, "condition = 'a'"),
+        ("~ condition", {"contrasts": "pairwise(condition)"}, None),
+        ("~ condition", {"contrasts": "cond(condition='c') - cond(condition='b')"}, None),
+        ("~ condition", {"contrasts": ["condition"]}, None),
+        ("~ condition", {"contrasts": "~ 1"}, None),
+        ("~ condition", {"contrasts": None}, None),
+        ("~ condition", {"reference": {"condition": "b"}, "contrasts": "condition[T.c]"}, None),
+        ("~ 0 + condition", {"contrasts": "condition[c] - condition[b]"}, None),
+        ("~ donor + condition", {"reference": {"condition": "b"}, "contrasts": "condition[T.c]"}, None),
+        (
+            "~ donor * condition",
+            {"reference": {"condition": "b"}, "contrasts": "condition[T.c]"},
+            "donor = 'x'",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::xdelnx.XdelnxWarning")
+def test_one_name_compares_the_same_levels_in_every_group(without_first, design, options, refused):
+    result = xd.fit(without_first, design, by="kind", **options)
+    notes = [note for note in result["group_note"].values if note]
+    assert len(notes) == (refused is not None)
+    assert not notes or f"no sample has {refused}, which others are compared with" in notes[0]
+    assert set(result["group_status"].values) == ({0, 1} if notes else {0})
+
+
 @pytest.mark.filterwarnings("ignore::xdelnx.XdelnxWarning")
 def test_values_given_by_sample_go_to_their_group(data):
     names = xd.fit(data, "~ age", by="kind", size_factors="depth", offset="offset")

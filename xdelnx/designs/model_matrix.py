@@ -144,6 +144,13 @@ def levels_of(column: pd.Series) -> list[str]:
     return list(_as_factor(column).cat.categories)
 
 
+def first_levels(formula: str, samples: pd.DataFrame) -> dict[str, str]:
+    """Level that comes first of each factor of a formula, apart from those whose coding the formula says."""
+    uses = read(formula, samples.columns)
+    names = [name for name in uses.columns if name not in uses.transformed and name not in uses.own_coding]
+    return {name: levels_of(samples[name])[0] for name in names if _is_factor(samples, name, uses)}
+
+
 def _as_factor(column: pd.Series) -> pd.Series:
     return column.astype("category").cat.remove_unused_categories().cat.rename_categories(str)
 

@@ -154,7 +154,8 @@ def fit(
         factors, trend, prior and adjustment of their own. The result has a dimension of that name and none
         for samples, so it holds neither ``size_factor`` nor ``design``, and `test` does not take it: ask for
         contrasts here. Groups that cannot be fitted are NaN, with the reason in ``group_note``, and a
-        warning. The counts are read anew for each group.
+        warning; so are those without the level that a contrast compares with in others (coefficients of other factors
+        compare with the first level that a group has). The counts are read anew for each group.
     counts
         Name of the variable with the counts; of an AnnData the layer, or ``"X"``, which it is by default where no
         layer is called "counts".

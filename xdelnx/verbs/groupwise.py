@@ -22,6 +22,7 @@ from xdelnx.storage.stores import zarr_safe
 from xdelnx.verbs import inputs
 from xdelnx.verbs.aggregation import group_samples
 from xdelnx.verbs.clustering import clusters_of
+from xdelnx.verbs.groups_compared import compared_otherwise
 from xdelnx.verbs.inputs import Counts
 from xdelnx.verbs.ridge_given import as_ridge
 from xdelnx.verbs.skipped import of_groups
@@ -60,23 +61,25 @@ def fit_by_group(
     groups = group_samples(table, by)
     results: dict[str, xr.Dataset] = {}
     notes: dict[str, str] = {}
-    for i, name in enumerate(groups.names):
-        rows = np.flatnonzero(groups.codes == i)
-        part = table.dataset.isel({SAMPLE: rows})
-        of_group = _weights_of(weights, table, rows)
+    rows_of = {name: np.flatnonzero(groups.codes == i) for i, name in enumerate(groups.names)}
+    for name, rows in rows_of.items():
+        part, of_group = table.dataset.isel({SAMPLE: rows}), _weights_of(weights, table, rows)
         notes[name] = _why_not(part, design, reference, contrasts, of_group, counts, options)
+    fine = {name: rows for name, rows in rows_of.items() if not notes[name]}
+    notes |= compared_otherwise(table.samples, fine, design, reference, contrasts)
+    for i, (name, rows) in enumerate(rows_of.items()):
         if notes[name]:
             continue
         far = f"{name} ({i + 1} of {len(groups.names)})"
         with journal.part(f"group{i}"), stage(far, heading=True):
             results[name] = fit(
-                part,
+                table.dataset.isel({SAMPLE: rows}),
                 design,
                 reference=reference,
                 contrasts=contrasts,
                 size_factors=_factors_of(size_factors, table, rows),
                 offset=_offset_of(offset, table, rows),
-                weights=of_group,
+                weights=_weights_of(weights, table, rows),
                 counts=counts,
                 **options | {"subsample": _at_most(options["subsample"], rows.size)},
             )
