@@ -103,6 +103,15 @@ def test_lazy_and_sparse_give_the_same(ds, method):
     np.testing.assert_allclose(xd.normalize(adata, method), expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("named", [xr.DataArray, pd.Series, dict])
+def test_overdispersions_by_name(ds, named):
+    theta = xr.DataArray(np.linspace(0.0, 2.0, 120), {"gene": ds["gene"]}, ("gene",))
+    shuffled = theta[np.random.default_rng(0).permutation(120)]
+    given = {"DataArray": shuffled, "Series": shuffled.to_series(), "dict": shuffled.to_series().to_dict()}
+    found = xd.normalize(ds, "acosh", overdispersion=given[named.__name__])
+    np.testing.assert_array_equal(found, xd.normalize(ds, "acosh", overdispersion=theta.values))
+
+
 def test_coordinates_and_attributes(golden):
     values = xd.normalize(golden)
     assert list(values["length"].values[:2]) == [0, 1]
@@ -144,6 +153,13 @@ def test_length_offset_in_a_fit(ds):
     equal = xd.fit(ds, "~ condition", offset=same, size_factors=None)
     # the moment estimate, where the search starts, sees the offset per entry: 1e-6 of the search's end
     np.testing.assert_allclose(equal["log2fc"], plain["log2fc"], atol=1e-6)
+
+
+def test_length_offset_of_other_dimensions(ds):
+    lengths, names = lengths_of(ds), {"sample": "cell", "gene": "feature"}
+    found = xd.length_offset(lengths.rename(names), ds.rename(names), method="tmm", **names)
+    assert found.dims == ("cell", "feature")
+    np.testing.assert_array_equal(found, xd.length_offset(lengths, ds, method="tmm"))
 
 
 # ---- tables ----------------------------------------------------------------------------------------------
@@ -198,7 +214,7 @@ BAD = {
     "overdispersions": (
         lambda ds: xd.normalize(ds, "acosh", overdispersion=[0.1, 0.2]),
         ValueError,
-        "a number or one for each of the 120 genes",
+        "overdispersion needs a number for each of the 120 genes",
     ),
     "no lengths": (lambda ds: xd.length_offset(ds), TypeError, "lengths are a DataArray"),
     "lengths of 0": (lambda ds: xd.length_offset(LENGTHS * 0.0), ValueError, "lengths are positive numbers"),
@@ -206,7 +222,17 @@ BAD = {
     "other lengths": (
         lambda ds: xd.length_offset(LENGTHS[:4], ds, method="tmm"),
         ValueError,
-        r"lengths of shape \(4, 120\) for counts of shape \(9, 120\)",
+        r"lengths has the shape \(4, 120\); expected \(9, 120\)",
+    ),
+    "lengths in another order": (
+        lambda ds: xd.length_offset(lengths_of(ds)[::-1], ds, method="tmm"),
+        ValueError,
+        "lengths and counts differ in their names along 'sample'",
+    ),
+    "lengths of other dimensions": (
+        lambda ds: xd.length_offset(LENGTHS.rename(sample="cell")),
+        TypeError,
+        r"lengths are a DataArray \(sample, gene\), received DataArray \(cell, gene\)",
     ),
     "score": (lambda ds: xd.ranked(xd.fit(ds, "~ condition"), by="f"), ValueError, "by='f' is not a score"),
     "joint test": (

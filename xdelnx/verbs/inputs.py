@@ -173,6 +173,12 @@ def per_sample(values: Any, data: Counts, what: str) -> np.ndarray:
     return _numbers(_by_name(values, data.samples.index, SAMPLE, what), (len(data.samples),), SAMPLE, what)
 
 
+def per_gene(values: Any, data: Counts, what: str) -> np.ndarray:
+    """Values by gene, (gene,), as `per_sample` those by sample."""
+    names = pd.Index(data.genes)
+    return _numbers(_by_name(values, names, GENE, what), names.shape, GENE, what)
+
+
 def _by_name(values: Any, names: pd.Index, dim: str, what: str) -> Any:
     """Values in the order of the names where they have some of their own, or else as they are."""
     if isinstance(values, xr.DataArray) and values.ndim and values.dims != (dim,):
@@ -237,7 +243,7 @@ def as_offset(offset: Any, data: Counts) -> tuple[np.ndarray | None, Any, str | 
     if isinstance(offset, str):
         name, offset = offset, numeric_variable(data, offset, "offset")
     if np.ndim(offset) == 2:
-        return None, _per_entry(offset, data, "offset"), name
+        return None, per_entry(offset, data, "offset"), name
     array = per_sample(offset, data, "offset")
     bad = ~np.isfinite(array)
     if bad.any():
@@ -259,7 +265,7 @@ def as_weights(weights: Any, data: Counts) -> tuple[Any, str | None]:
     if isinstance(weights, str):
         name, weights = weights, numeric_variable(data, weights, "weights")
     if weights is None or np.ndim(weights) == 2:
-        return None if weights is None else _per_entry(weights, data, "weights"), name
+        return None if weights is None else per_entry(weights, data, "weights"), name
     array = per_sample(weights, data, "weights")
     bad = ~(np.isfinite(array) & (array >= 0.0))
     if bad.any():
@@ -272,7 +278,8 @@ def as_weights(weights: Any, data: Counts) -> tuple[Any, str | None]:
     return array, name
 
 
-def _per_entry(values: Any, data: Counts, what: str) -> Any:
+def per_entry(values: Any, data: Counts, what: str) -> Any:
+    """Values by count, (sample, gene), from an array, or a DataFrame or DataArray with the same names, if any."""
     if isinstance(values, pd.DataFrame):
         values = _frame(values, data)
     if isinstance(values, xr.DataArray):
@@ -325,8 +332,7 @@ def as_overdispersion(value: Any, data: Counts) -> Dispersion:
     if np.ndim(value) == 0 and not isinstance(value, Mapping):
         array = _numbers(value, (), GENE, f"overdispersion ({allowed})")
     else:
-        names = pd.Index(data.genes)
-        array = _numbers(_by_name(value, names, GENE, "overdispersion"), names.shape, GENE, "overdispersion")
+        array = per_gene(value, data, "overdispersion")
     bad = ~(np.isfinite(array) & (array >= 0.0))
     if bad.any():
         named = f"{array:g}" if array.ndim == 0 else _with_values(data.genes[bad], array[bad])

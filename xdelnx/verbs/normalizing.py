@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import xarray as xr
 from xdelnx.algorithms.normalized import acosh_transform, log_cpm, relative_lengths
 from xdelnx.algorithms.survey import with_warnings
 from xdelnx.chunks import blocks, factor_passes, passes
-from xdelnx.messages import closest, fail
+from xdelnx.messages import closest, fail, listing
 from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.verbs import inputs
@@ -50,7 +51,8 @@ def normalize(
     prior_count
         For log-CPM: added to every count, in proportion to the library (twice it to the library).
     overdispersion
-        For acosh: a number, or one a gene, such as a fit's ``dispersion_trend``; NaN is taken as 0.
+        For acosh: a number, or one a gene, such as a fit's ``dispersion_trend``, by its names of genes where it has
+        some; NaN is taken as 0.
     counts
         Name of the variable with the counts.
     sample, gene
@@ -106,13 +108,10 @@ def normalize(
 
 def _overdispersions(given: Any, table: inputs.Counts) -> np.ndarray:
     """Overdispersion of each gene: (gene,)."""
-    values = np.asarray(given, dtype=np.float64)
-    if values.ndim == 0:
-        values = np.full(table.genes.size, float(values))
-    if values.shape != (table.genes.size,):
-        fail(
-            f"overdispersion is a number or one for each of the {table.genes.size} genes, received shape {values.shape}"
-        )
+    if np.ndim(given) == 0 and not isinstance(given, Mapping):
+        values = np.full(table.genes.size, np.asarray(given, dtype=np.float64))
+    else:
+        values = inputs.per_gene(given, table, "overdispersion")
     values = np.where(np.isnan(values), 0.0, values)
     if not (np.isfinite(values) & (values >= 0.0)).all():
         fail("overdispersion is 0 or more for every gene, received a value that is not")
@@ -121,7 +120,13 @@ def _overdispersions(given: Any, table: inputs.Counts) -> np.ndarray:
 
 @any_dims
 def length_offset(
-    lengths: Any, data: Any = None, *, method: str | None = None, counts: str = "counts"
+    lengths: Any,
+    data: Any = None,
+    *,
+    method: str | None = None,
+    counts: str = "counts",
+    sample: str | None = None,  # noqa: ARG001 - `any_dims` reads it
+    gene: str | None = None,  # noqa: ARG001 - `any_dims` reads it
 ) -> xr.DataArray:
     """Offset that takes effective transcript lengths out, as tximport's vignette makes it for edgeR.
 
@@ -131,7 +136,10 @@ def length_offset(
         (sample, gene) DataArray of average effective lengths, as tximport gives them (transposed), positive.
     data, method, counts
         With data and a method of `size_factors`: the size factors of the counts divided by the relative
-        lengths are put in, too; pass ``size_factors=None`` to the fit then.
+        lengths are put in, too; pass ``size_factors=None`` to the fit then. Names of samples and genes, where the
+        lengths have some, are those of the data, in the same order.
+    sample, gene
+        As in `fit`.
 
     Returns
     -------
@@ -142,7 +150,8 @@ def length_offset(
     Raises
     ------
     ValueError, TypeError
-        Lengths that are not positive, or not (sample, gene); data without a method, or a method without data.
+        Lengths that are not positive, or not (sample, gene); data without a method, or a method without data;
+        lengths of other samples or genes than the data's, or in another order.
 
     References
     ----------
@@ -155,7 +164,8 @@ def length_offset(
     [[0.5, 1.0], [2.0, 1.0]]
     """
     if not isinstance(lengths, xr.DataArray) or set(lengths.dims) != {SAMPLE, GENE}:
-        msg = f"lengths are a DataArray ({SAMPLE}, {GENE}), received {type(lengths).__name__}"
+        dims = f" ({listing(lengths.dims)})" if isinstance(lengths, xr.DataArray) else ""
+        msg = f"lengths are a DataArray ({SAMPLE}, {GENE}), received {type(lengths).__name__}{dims}"
         raise TypeError(msg)
     if (data is None) != (method is None):
         fail(
@@ -168,8 +178,7 @@ def length_offset(
     offset = np.log(relative_lengths(values))
     if data is not None:
         table = inputs.as_counts(data, counts)
-        if (len(table.samples), table.genes.size) != values.shape:
-            fail(f"lengths of shape {values.shape} for counts of shape {table.array.shape}")
+        inputs.per_entry(lengths, table, "lengths")
         from xdelnx.verbs.sizing import size_factors
 
         corrected = xr.Dataset({"counts": ((SAMPLE, GENE), np.asarray(table.array) / np.exp(offset))})
