@@ -290,7 +290,7 @@ def assert_same(paths, in_python):
 def test_the_whole_way(tmp_path, in_python, scheduler, capsys):
     assert_same(walk(tmp_path, scheduler), in_python)
     err = capsys.readouterr().err
-    assert "fitting ~ batch + condition to 9 samples x 300 genes in 16 blocks" in err
+    assert "fitting ~ batch + condition to 9 samples x 300 genes in 16 chunks of genes" in err
     assert "tested genes at a false discovery rate of 5 %" in err
     assert "all_zero" in err
 
@@ -453,7 +453,7 @@ def test_fit_forwards_its_options(calls, store, tmp_path, capsys):
     assert list(frame.columns) == ["feature", "log2fc", "coef", "stat", "pval", "padj", "contrast"]
     assert list(frame["feature"]) == ["b", "a", "c"]
     err = capsys.readouterr().err
-    assert "fitting ~ KO to 8 samples x 240 genes in 16 blocks" in err
+    assert "fitting ~ KO to 8 samples x 240 genes in 16 chunks of genes" in err
     assert "KO[T.True]: 1 of 2 tested genes at a false discovery rate of 5 %" in err
     assert "status of genes: 1 all_zero (all others ok)" in err
     assert xr.open_zarr(out)["beta"].shape == (3, 2)

@@ -723,6 +723,12 @@ BAD = {
         ValueError,
         r"a.csv has semicolons between its columns, where a .csv has commas; save it with these",
     ),
+    "workbook": (
+        _text("a.csv", b"PK\x03\x04\x14\x00\xb2"),
+        {},
+        ValueError,
+        r"a.csv is an Excel workbook, whatever its name says; save it in Excel as CSV",
+    ),
     "tabs": (
         _text("a.csv", b"gene\ts1\ng1\t1\n"),
         {},

@@ -574,7 +574,11 @@ def test_names_in_tables_stay_as_they_are_written(tmp_path, above_the_names):
         (",s1,s2\ng,1,2\n", ",a\ns1,1\ns1,1\ns2,3\n", "duplicate sample names: s1"),
         (",s1,s2\ng,1,2\n", ",a,a\ns1,1,2\ns2,3,4\n", "several columns of one name: a; rename them"),
         (",s1,s2\ng,1,NA\nh,NaN,\n", None, r"NaN or infinite counts: 3, in 2 genes \(g, h\)"),
-        (",s1,s2\ng,1,None\n", None, "columns of the table of counts are not numbers: s2"),
+        (
+            ",s1,s2\ng,1,None\n",
+            None,
+            "columns of the table of counts are not numbers: s2 \\('None' of g\\); leave",
+        ),
         ("", None, "c.csv is empty; a table has a header, and a row for each gene or sample"),
         (",s1,s2\n", None, "there are no genes"),
         (",s1\ng,1,2,3\n", None, "c.csv has more fields in a row than names in its header; give each column"),
@@ -614,7 +618,7 @@ def _table(**columns):
             _table(symbol=["a", "b"]),
             {},
             ValueError,
-            "columns of the table of counts are not numbers: symbol; leave",
+            "columns of the table of counts are not numbers: symbol \\('a' of g0\\); leave",
         ),
         (
             _table(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from xdelnx.messages import counted
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -25,9 +27,9 @@ def opened(args: argparse.Namespace, fitted: xr.Dataset | None = None) -> xr.Dat
 
 
 def size(counts: xr.DataArray) -> str:
-    """Samples, genes and blocks in words."""
-    blocks = f" in {counts.data.numblocks[1]} blocks" if counts.chunks else ""
-    return f"{sizes(counts)}{blocks}"
+    """Samples, genes and chunks in words."""
+    chunks = f" in {counted(counts.data.numblocks[1], 'chunk')} of genes" if counts.chunks else ""
+    return f"{sizes(counts)}{chunks}"
 
 
 def sizes(values: Any) -> str:

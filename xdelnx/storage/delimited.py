@@ -11,6 +11,7 @@ from xdelnx.messages import fail
 
 TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # what workbooks begin with, .xlsx and .xls
 MISSING = ("", "NA")  # in metadata; any other word may be a level
 MISSING_COUNTS = (*MISSING, "NaN", "nan")
 
@@ -40,7 +41,7 @@ def read_table(table: Any, missing: tuple[str, ...]) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is empty, or its rows are longer than its header.
+        If it is empty or no text, or its rows are longer than its header.
     """
     if isinstance(table, pd.DataFrame):
         return table
@@ -57,6 +58,7 @@ def table_layout(path: Path, missing: tuple[str, ...]) -> tuple[list[str], dict[
     if not path.exists():
         msg = f"there is nothing at {path}"
         raise FileNotFoundError(msg)
+    _check_text(path)
     how: dict[str, Any] = {"sep": TABLES.get(table_suffix(path), ","), "keep_default_na": False}
     names = _header(path, how)
     how |= {
@@ -68,6 +70,13 @@ def table_layout(path: Path, missing: tuple[str, ...]) -> tuple[list[str], dict[
     if not isinstance(pd.read_csv(path, nrows=1, **how).index, pd.RangeIndex):
         fail(f"{path} has more fields in a row than names in its header; give each column a name")
     return names, how
+
+
+def _check_text(path: Path) -> None:
+    """Raise ValueError if a workbook has the name of a table."""
+    with path.open("rb") as file:
+        if path.suffix in TABLES and file.read(4) in EXCEL:
+            fail(f"{path} is an Excel workbook, whatever its name says; save it in Excel as CSV")
 
 
 def _header(path: Path, how: dict[str, Any]) -> list[str]:

@@ -128,12 +128,21 @@ class _Table:
 
 
 def _check_numbers(frame: pd.DataFrame) -> None:
-    words = [name for name, kind in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if words:
+    columns = [k for k, kind in enumerate(frame.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
+    if columns:
+        words = [f"{frame.columns[k]}{_first_word(frame.iloc[:, k])}" for k in columns[:6]]
+        words += list(frame.columns[columns[6:]])
         fail(
             f"columns of the table of counts are not numbers: {listing(words, 5)}; leave the genes' names in the "
             "first column and one column of counts for each sample"
         )
+
+
+def _first_word(column: pd.Series[Any]) -> str:
+    """First entry of a column that is no number, and its gene, in brackets."""
+    known = column[column.notna()].astype(str)
+    words = known[pd.to_numeric(known, errors="coerce").isna()]
+    return f" ({words.iloc[0]!r} of {words.index[0]})" if len(words) else ""
 
 
 def described(given: Any, names: pd.Index, dim: str, what: str, other: pd.Index) -> pd.DataFrame:
