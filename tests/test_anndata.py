@@ -134,6 +134,9 @@ def test_factor_levels_survive(adata):
     adata.obs["kind"] = pd.Categorical(adata.obs["kind"], ["T", "B", "NK"])
     found = xd.to_anndata(xd.pseudobulk(adata, ["kind", "donor"]))
     assert list(found.obs["kind"].cat.categories) == ["T", "B", "NK"]
+    data = xd.from_anndata(adata)  # as xarray keeps a Categorical, too
+    given = data.assign(kind=("sample", pd.Categorical(data["kind"].values, ["T", "B", "NK"])))
+    assert list(xd.to_anndata(given).obs["kind"].cat.categories) == ["T", "B", "NK"]
 
 
 def test_score_matrix(fitted):

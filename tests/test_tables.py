@@ -56,6 +56,12 @@ def test_negative_number_of_rows():
         xd.top_table(result(), n=-1)
 
 
+@pytest.mark.parametrize("n", [2.5, "3", True])
+def test_number_of_rows_of_another_type(n):
+    with pytest.raises(TypeError, match="n is a number of rows, 0 or more; received"):
+        xd.top_table(result(), n=n)
+
+
 def test_order_does_not_depend_on_the_order_of_genes():
     data = result()
     shuffled = data.isel(gene=np.random.default_rng(0).permutation(data.sizes["gene"]))

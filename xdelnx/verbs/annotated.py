@@ -201,7 +201,7 @@ def _frame(dataset: xr.Dataset, dim: str) -> pd.DataFrame:
     """Metadata along a dimension; text with the attribute ``categories`` becomes a factor with these levels."""
     frame = _table(dataset, dim)
     for name in frame:
-        levels = dataset[name].attrs.get("categories")
+        levels = getattr(dataset[name].dtype, "categories", dataset[name].attrs.get("categories"))
         if levels is not None:
             frame[name] = pd.Categorical(frame[name], list(levels))
     return frame

@@ -136,8 +136,8 @@ def fit(
     ridge_target
         What ``ridge`` draws coefficients to instead of 0, natural log: a mapping of names or (coefficient,).
     subsample
-        Number of samples on which the overdispersion is estimated, for very many cells: always the same ones,
-        of each distinct row of the design in proportion. ``residual_df`` is theirs; coefficients, means
+        Number of samples on which the overdispersion is estimated, for very many cells: always the same ones by their
+        places, of each distinct row of the design in proportion. ``residual_df`` is theirs; coefficients, means
         and tests are those of all samples. None: all. It is the method of glmGamPoi, where it matters more: of
         20,000 cells it saved a fifth of the time with a covariate and nothing with factors alone.
     adjust
@@ -155,7 +155,8 @@ def fit(
         for samples, so it holds neither ``size_factor`` nor ``design``, and `test` does not take it: ask for
         contrasts here. Groups that cannot be fitted are NaN, with the reason in ``group_note``, and a
         warning; so are those without the level that a contrast compares with in others (coefficients of other factors
-        compare with the first level that a group has). The counts are read anew for each group.
+        compare with the first level that a group has, and ``scale(age)`` is by each group's own ages).
+        The counts are read anew for each group.
     counts
         Name of the variable with the counts; of an AnnData the layer, or ``"X"``, which it is by default where no
         layer is called "counts".

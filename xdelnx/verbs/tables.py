@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xdelnx.checks import check_result
-from xdelnx.messages import closest, fail, listing
+from xdelnx.messages import closest, fail, listing, shown
 from xdelnx.schema import CONTRAST, GENE
 from xdelnx.verbs.dimensions import any_dims
 
@@ -125,6 +125,9 @@ def top_table(
     """
     import pandas as pd
 
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer)):
+        msg = f"n is a number of rows, 0 or more; received {shown(n)}"
+        raise TypeError(msg)
     if n is not None and n < 0:
         fail(f"n is a number of rows, 0 or more; received {n!r}")
     tests = one_contrast(result, contrast)
