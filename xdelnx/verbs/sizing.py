@@ -78,10 +78,11 @@ def size_factors(
     and trimmed-mean methods do not work cell by cell. ``"invariant"`` keeps the totals within each kind of samples
     (those with the same row of the design) and corrects between kinds: a factor ``exp(design @ shift)`` moves every
     gene's coefficients by the same shift and leaves means and dispersions as they are, so the shift is the centre of
-    the coefficients over genes (Tukey's biweight, weighted by their errors). Right where most genes do not
-    change; where all change in one direction no method without spike-ins can tell. Of three levels and more the
-    shift of one against another depends a little on which is the reference: by 0.01 log2 of 300 simulated genes,
-    0.0007 of 3,000.
+    the coefficients over genes: Tukey's biweight, weighted by their errors, and where clearly more genes change to one
+    side the point mass of a mixture with half-normal effects up and down (as Stephens 2017). Right where
+    most genes do not change; where all change in one direction no method without spike-ins can tell. Of three levels
+    and more the shift of one against another depends a little on which is the reference: by 0.01 log2 of 300 simulated
+    genes, 0.0007 of 3,000.
     """
     table = inputs.as_counts(data, counts)
     if method not in (*METHODS, INVARIANT):
