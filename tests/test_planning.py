@@ -91,6 +91,15 @@ def test_the_report_says_what_a_thread_takes():
     assert f"memory of a worker: {megabytes(found.memory(4))} at most: {each}\n" in said
 
 
+def test_the_report_says_what_takes_all_genes_of_a_sample():
+    plain, ratio = (
+        "\n".join(report(estimate(zeros(200), {"design": "~ 1", "contrasts": None} | more), 4, 1, None))
+        for more in ({}, {"size_factors": "ratio"})
+    )
+    assert "size factors: 1.28 MB of that, as this method puts all genes of a sample together" in ratio
+    assert "together" not in plain
+
+
 def zeros(n_samples, width=None):
     width = 40_000 // n_samples if width is None else width
     counts = da.zeros((n_samples, 400), dtype="u1", chunks=(n_samples, width))

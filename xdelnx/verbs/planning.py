@@ -63,6 +63,8 @@ class Estimate:
         Memory of one worker thread at most.
     process_bytes
         Memory of a process apart from its threads.
+    exchange_bytes
+        The part of that in which all genes of a sample are put together, if size factors take that.
     """
 
     n_samples: int
@@ -73,6 +75,7 @@ class Estimate:
     block_bytes: int
     thread_bytes: int
     process_bytes: int
+    exchange_bytes: int
 
     @property
     def n_tasks(self) -> int:
@@ -120,6 +123,7 @@ def estimate(data: xr.Dataset, options: Mapping[str, Any]) -> Estimate:
     kinds, coefficients = _size_of_design(options, table)
     thread_bytes = BLOCKS_AT_HAND * block_entries * entry_bytes
     thread_bytes += NON_ZERO_BYTES * block_entries * 4 // 5 if sparse else 0
+    exchange_bytes = EXCHANGE_BYTES * n_samples * n_genes if "size factors" in passes else 0
     return Estimate(
         n_samples=n_samples,
         n_genes=n_genes,
@@ -132,7 +136,8 @@ def estimate(data: xr.Dataset, options: Mapping[str, Any]) -> Estimate:
         + RESULT_BYTES * n_genes * _numbers_of_a_gene(options, n_samples, coefficients) * groups
         + SAMPLE_BYTES * n_samples
         + (KIND_BYTES + COEFFICIENT_BYTES * coefficients) * kinds
-        + (EXCHANGE_BYTES * n_samples * n_genes if "size factors" in passes else 0),
+        + exchange_bytes,
+        exchange_bytes=exchange_bytes,
     )
 
 
@@ -188,6 +193,11 @@ def report(found: Estimate, threads: int, processes: int, stored: int | None) ->
     yield f"read: {megabytes(found.read_bytes * len(found.passes))}{on_disk}"
     each = f"{megabytes(found.process_bytes)}, and {megabytes(found.thread_bytes)} for each thread"
     yield f"memory of a worker: {megabytes(found.memory(threads // processes))} at most: {each}"
+    if found.exchange_bytes:
+        yield (
+            f"size factors: {megabytes(found.exchange_bytes)} of that, as this method puts all genes of a sample "
+            "together; normed_sum and invariant take blocks of genes"
+        )
     of = "" if processes == 1 else f" in each of {processes} processes"
     on = f"{counted(threads // processes, 'thread')}{of}"
     yield f"memory in all: {megabytes(found.memory(threads, processes))} at most, with {on}"
