@@ -130,7 +130,7 @@ FLOORS = {
     "chunks.outlier_passes": 48,
     # counts in, results out
     "storage": 0,
-    "storage.delimited": 46,
+    "storage.delimited": 47,
     "storage.labels": 46,
     "storage.pieces": 48,
     "storage.spill": 49,

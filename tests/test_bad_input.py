@@ -266,6 +266,11 @@ TABLE = {
         ValueError,
         "'length', which lies along 'gene' and not along 'sample'",
     ),
+    "names of the samples": (
+        fit("~ sample"),
+        ValueError,
+        "names 'sample', which holds the names of the samples; name a column",
+    ),
     "single value": (
         fit("~ run", ds=DS.assign(run=3)),
         ValueError,

@@ -22,6 +22,7 @@ from xdelnx import __version__
 from xdelnx.algorithms.adjustment import METHODS
 from xdelnx.cli import main
 from xdelnx.cli.option_groups import ADJUSTMENTS
+from xdelnx.cli.option_types import as_scheduler
 from xdelnx.cli.options import parser
 from xdelnx.kernels.devices import DEVICES
 from xdelnx.schema import Status
@@ -709,6 +710,19 @@ def test_an_address_where_nobody_listens(tmp_path, capsys, monkeypatch):
     assert main(["simulate", str(tmp_path / "x.zarr"), "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("address", ["tcp://", "tcp://host", "://host:8786", "client"])
+def test_words_that_are_no_address(address, capsys):
+    assert main(["simulate", "x.zarr", "--scheduler", address]) == 2
+    assert f"or an address such as tcp://host:8786, received {address!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://[::1]:8786", "tls://host:1", "inproc://10.0.0.1/7/1", "gateway://lab:8786/x.1"]
+)
+def test_addresses_of_distributed(address):
+    assert as_scheduler(address) == address
 
 
 def test_cluster(tmp_path, store):

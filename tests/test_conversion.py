@@ -1049,3 +1049,15 @@ def test_a_killed_conversion_can_be_repeated(counts, tmp_path):
     assert not (tmp_path / "x.zarr").exists()
     found = convert(tmp_path / "a.h5ad", tmp_path / "x.zarr")
     np.testing.assert_array_equal(found["counts"], counts)
+
+
+@pytest.mark.parametrize("name", ["counts.csv", "a.h5ad", "matrix.mtx", "counts"])
+def test_pipes_are_refused(tmp_path, name):
+    """They can be read once, and would be waited for for good."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} is a pipe or a device, and inputs are read more than once"):
+        convert(tmp_path / name, tmp_path / "counts.zarr")
+    table = tmp_path / "table.csv"
+    table.write_text("g,a,b\nx,1,2\ny,3,4\n")
+    with pytest.raises(ValueError, match=f"{name} is a pipe"):
+        convert(table, tmp_path / "counts.zarr", samples=tmp_path / name)

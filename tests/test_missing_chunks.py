@@ -180,3 +180,24 @@ def test_nothing_but_the_chunks_is_read(monkeypatch):
     assert sorted(key for key in keys if key.startswith("counts/")) == sorted(
         f"counts/c/0/{i}" for i in range(16)
     )
+
+
+# ---- names and metadata ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["condition", "gene"])
+def test_damaged_metadata_is_told_by_file(name, capsys):
+    """Its chunks are decoded as a store is opened, by every command that takes it."""
+    write_store(counts_of(), "counts.zarr")
+    assert main(["fit", "counts.zarr", "fit.zarr", "--design", FORMULA]) == 0
+    Path(f"counts.zarr/{name}/c/0").write_bytes(b"garbage")
+    Path("fit.zarr/beta/c/0/0").write_bytes(b"garbage")
+    what = r"counts\.zarr: .* cannot be read, so the file is damaged or not complete; copy it again"
+    with pytest.raises(OSError, match=what):
+        xd.fit("counts.zarr", FORMULA)
+    with pytest.raises(OSError, match=what):
+        xd.convert("counts.zarr", "again.zarr")
+    with pytest.raises(OSError, match=r"fit\.zarr: beta cannot be read, so the file is damaged"):
+        open_result("fit.zarr")
+    assert main(["fit", "counts.zarr", "other.zarr", "--design", FORMULA]) == 1
+    assert "--debug" not in capsys.readouterr().err.splitlines()[-1]

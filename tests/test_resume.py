@@ -168,6 +168,13 @@ def test_killed_between_the_store_and_the_table(here, capsys):
     assert sorted(os.listdir()) == ["counts.zarr", "fit.zarr", "genes.csv"]
 
 
+def test_a_table_of_an_unknown_kind_is_refused_of_a_fit_that_is_complete(here, capsys):
+    assert main(FIT[:-2]) == 0
+    for name in ("genes.xlsx", "."):
+        assert main([*FIT[:-1], name]) == 1
+        assert f"--table {name}: expected a name that ends in .csv, " in capsys.readouterr().err
+
+
 def test_a_misuse_leaves_no_folder(here):
     assert main(["fit", "counts.zarr", "fit.zarr", "--design", "~ nothing"]) == 1
     assert os.listdir() == ["counts.zarr"]

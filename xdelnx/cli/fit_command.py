@@ -14,7 +14,7 @@ from xdelnx.cli.counts_given import opened, size
 from xdelnx.cli.jobs import job, say
 from xdelnx.cli.option_groups import add_adjust, add_counts, add_dimensions, add_model, add_shared
 from xdelnx.cli.option_types import as_pair
-from xdelnx.cli.output import check_outputs, finish, named, one_or_more, write_table
+from xdelnx.cli.output import check_outputs, check_table_name, finish, named, one_or_more, write_table
 from xdelnx.messages import fail, listing
 
 if TYPE_CHECKING:
@@ -262,6 +262,8 @@ def _check_done(done: dict[str, Any], now: dict[str, Any], args: argparse.Namesp
         with hold(folder):
             _sweep(args)
         remove(folder)
+    if args.table:
+        check_table_name(args.table)
     say(f"{args.out} is complete already")
     if args.table and not Path(args.table).exists():
         write_table(open_result(args.out), args)

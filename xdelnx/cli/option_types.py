@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from xdelnx.cli.cards import CUDA
 
+_ADDRESS = re.compile(r"(tcp|tls|ucx)://.+:\d+|(?!tcp:|tls:|ucx:)\w+://.+")
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 
 
@@ -78,7 +80,7 @@ class Amounts(argparse.Action):
 
 def as_scheduler(text: str) -> str:
     """Check that it is a kind of scheduler, or the address of one."""
-    if text in (*LOCAL_SCHEDULERS, CUDA) or "://" in text:
+    if text in (*LOCAL_SCHEDULERS, CUDA) or _ADDRESS.fullmatch(text):
         return text
     msg = f"expected {', '.join(LOCAL_SCHEDULERS)}, {CUDA} or an address such as tcp://host:8786, received {text!r}"
     raise argparse.ArgumentTypeError(msg)

@@ -28,18 +28,24 @@ def one_or_more(values: Sequence[str]) -> Any:
 
 def check_outputs(args: argparse.Namespace) -> None:
     """Refuse before the work starts rather than after it."""
-    from xdelnx.storage.delimited import TABLES, table_suffix
     from xdelnx.storage.outputs import check_output
 
     inputs = [getattr(args, name) for name in ("data", "fit") if hasattr(args, name)]
     check_output(args.out, overwrite=args.overwrite, apart_from=inputs)
     if getattr(args, "table", None) is None:
         return
-    if table_suffix(Path(args.table)) not in TABLES:
-        fail(f"--table {args.table}: expected a name that ends in {', '.join(TABLES)} (also .gz)")
+    check_table_name(args.table)
     if getattr(args, "contrasts", None) == ["none"]:
         fail("--table lists tested genes, and --contrasts none asks for no test; leave out one of them")
     check_output(args.table, overwrite=args.overwrite, table=True, apart_from=(*inputs, args.out))
+
+
+def check_table_name(table: str) -> None:
+    """Refuse a table whose name does not say how it is written."""
+    from xdelnx.storage.delimited import TABLES, table_suffix
+
+    if table_suffix(Path(table)) not in TABLES:
+        fail(f"--table {table}: expected a name that ends in {', '.join(TABLES)} (also .gz)")
 
 
 def write_values(values: xr.DataArray, name: str, args: argparse.Namespace) -> None:

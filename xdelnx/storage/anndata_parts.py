@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.sparse import csc_matrix, csr_matrix
 
 from xdelnx.messages import fail, listing
-from xdelnx.storage.unreadable import read
+from xdelnx.storage.unreadable import check_there, read
 from xdelnx.storage.untrusted import open_group
 
 
@@ -39,9 +39,7 @@ def opened(path: Path) -> Iterator[Any]:
     ValueError, OSError
         It is something else, or cannot be read.
     """
-    if not path.exists():
-        msg = f"there is nothing at {path}"
-        raise FileNotFoundError(msg)
+    check_there(path)
     if path.is_dir():
         yield open_group(path, "expected what AnnData.write_zarr wrote")
         return

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xdelnx.messages import fail
+from xdelnx.storage.unreadable import check_there
 
 TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
@@ -41,7 +42,7 @@ def read_table(table: Any, missing: tuple[str, ...]) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is empty or no text, or its rows are longer than its header.
+        If it is empty, no text, a pipe or device, or its rows are longer than its header.
     """
     if isinstance(table, pd.DataFrame):
         return table
@@ -55,9 +56,7 @@ def table_layout(path: Path, missing: tuple[str, ...]) -> tuple[list[str], dict[
 
     Raises as `read_table` does. The columns are numbered, and the first has the names of the rows.
     """
-    if not path.exists():
-        msg = f"there is nothing at {path}"
-        raise FileNotFoundError(msg)
+    check_there(path)
     _check_text(path)
     how: dict[str, Any] = {"sep": TABLES.get(table_suffix(path), ","), "keep_default_na": False}
     names = _header(path, how)

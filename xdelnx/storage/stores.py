@@ -26,8 +26,8 @@ from xdelnx.messages import closest, fail, listing
 from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.dimensions import as_ours, as_theirs, names_of, remembering, told
 from xdelnx.storage.outputs import is_local, replacing
-from xdelnx.storage.remote import answered
 from xdelnx.storage.unfinished import note
+from xdelnx.storage.unreadable import read
 from xdelnx.storage.untrusted import open_group
 
 CHUNK_BYTES = 16_000_000
@@ -98,7 +98,7 @@ def open_as_ours(store: Any, *, counts: str, sample: Any = None, gene: Any = Non
         if per_entry:
             dataset[name] = variable.chunk(blocks).transpose(SAMPLE, GENE, ...)
         else:
-            dataset[name] = answered(store, variable.load)
+            dataset[name] = read(f"{store}: {name}", variable.load)
     return remembering(dataset, names)
 
 
@@ -124,7 +124,9 @@ def open_result(store: Any, *, needed: tuple[str, ...] = FITTED) -> xr.Dataset:
     if missing:
         what = "of a fit" if needed == FITTED else "of a test, or of a fit with contrasts"
         fail(f"the store {store} is not the result {what}: it has no variable {listing(missing)}")
-    return answered(store, dataset.load).drop_encoding()
+    for name, variable in dataset.variables.items():
+        read(f"{store}: {name}", variable.load)
+    return dataset.load().drop_encoding()
 
 
 def open_lazily(store: Any) -> xr.Dataset:
@@ -141,7 +143,7 @@ def open_lazily(store: Any) -> xr.Dataset:
         where = {"group": group.path or None}
     consolidated = group.metadata.consolidated_metadata is not None
     opened = partial(xr.open_zarr, chunks=None, consolidated=consolidated, **where)
-    return answered(store, opened, strict or store)
+    return read(f"{store}: its names of samples and genes", opened, strict or store)
 
 
 def _group(store: Any) -> Any:

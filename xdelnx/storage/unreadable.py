@@ -6,11 +6,30 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from xdelnx.chunks.faults import DamagedFileError
 from xdelnx.chunks.reading import may_pass
+from xdelnx.messages import fail
 from xdelnx.storage.remote import answered
+
+
+def check_there(path: Path) -> None:
+    """Raise if there is no input at a path, or none that can be read more than once.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing.
+    ValueError
+        It is neither a file nor a folder.
+    """
+    if not path.exists():
+        msg = f"there is nothing at {path}"
+        raise FileNotFoundError(msg)
+    if not (path.is_file() or path.is_dir()):
+        fail(f"{path} is a pipe or a device, and inputs are read more than once; write it to a file first")
 
 
 def read(where: str, function: Callable[..., Any], *arguments: Any) -> Any:

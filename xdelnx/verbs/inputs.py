@@ -148,6 +148,10 @@ def check_columns(formula: str, data: Counts) -> None:
     except AbsentColumnError as error:
         if error.name not in data.dataset.variables:
             raise
+        if error.name == SAMPLE:
+            fail(
+                f"the formula {formula!r} names {SAMPLE!r}, which holds the names of the samples; name a column"
+            )
         dims = data.dataset[error.name].dims
         hint = "; are the names of 'sample' and 'gene' swapped?" if dims == (GENE,) else ""
         along = f"lies along {listing(map(repr, dims))} and" if dims else "is a single value,"

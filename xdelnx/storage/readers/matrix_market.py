@@ -19,6 +19,7 @@ from xdelnx.storage.pieces import Matrix, Piece, tidy
 from xdelnx.storage.readers.source import COUNTS, OF_XARRAY, Choice, Source, with_metadata
 from xdelnx.storage.readers.tables import described, reading_text
 from xdelnx.storage.readers.ten_x import FEATURE_TYPE, check_types
+from xdelnx.storage.unreadable import check_there
 
 SUFFIXES = (".mtx", ".mtx.gz")
 _NONE = "names a layer of an AnnData; a Matrix Market file has one matrix, so leave it out"
@@ -120,9 +121,7 @@ class MatrixMarket:
     @classmethod
     def open(cls, path: Path) -> MatrixMarket:
         """Read the header."""
-        if not path.exists():
-            msg = f"there is nothing at {path}"
-            raise FileNotFoundError(msg)
+        check_there(path)
         with _text(path) as file:
             kind = file.readline().lower().split()
             lines, line = 2, file.readline()

@@ -16,6 +16,7 @@ from xdelnx.storage.readers import anndata_files, matrix_market, tables, ten_x, 
 from xdelnx.storage.readers.source import Choice, Source
 from xdelnx.storage.remote import answered
 from xdelnx.storage.stores import open_lazily
+from xdelnx.storage.unreadable import check_there
 from xdelnx.storage.untrusted import open_group
 
 _HDF5 = (".h5ad", ".h5", ".hdf5")
@@ -33,7 +34,7 @@ def open_source(source: Any, choice: Choice, files: ExitStack) -> Source:
     FileNotFoundError
         If there is nothing at a path.
     ValueError
-        If it is none that is known, or lacks what is chosen.
+        If it is none that is known, is a pipe or device, or lacks what is chosen.
     """
     if isinstance(source, pd.DataFrame):
         return tables.from_table(source, choice)
@@ -42,9 +43,7 @@ def open_source(source: Any, choice: Choice, files: ExitStack) -> Source:
     if "://" in str(source):
         return _store(source, choice)
     path = Path(source)
-    if not path.exists():
-        msg = f"there is nothing at {path}"
-        raise FileNotFoundError(msg)
+    check_there(path)
     if path.is_file() and (path.suffix in _HDF5 or _is_hdf5(path)):
         return _from_hdf5(files.enter_context(hdf5(path)), choice, path)
     return _from_path(path, choice)
