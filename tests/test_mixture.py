@@ -18,6 +18,7 @@ from xdelnx.algorithms.mixture import (
     s_values,
     t_estimates,
 )
+from xdelnx.algorithms.one_sided import components
 
 PRIOR = Prior(np.array([0.0, 0.1, 0.7, 3.0]), np.array([0.5, 0.2, 0.25, 0.05]))
 FORMULA = "~ batch + age + condition"
@@ -93,6 +94,25 @@ def test_weights_are_the_optimum(seed):
     assert weight.sum() == pytest.approx(1.0)
     assert (weight >= 0.0).all()
     assert loss(weight) < best.fun + 0.011  # GAIN, and SLSQP's own tolerance
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_far_from_all_others_keep_a_likelihood(seed):
+    """A Newton step takes the weight of the wide components away, without which some genes' likelihood is 1e-30 or 0.
+
+    At the optimum no component's slope is above the number of genes (with what doubt adds), and those in use are at it.
+    """
+    rng = np.random.default_rng(seed)
+    error = 0.1 * np.exp(0.6 * rng.normal(size=5000))
+    x = error * rng.standard_t(3, 5000)
+    x[:300] += np.abs(rng.normal(0.0, 2.0, 300))
+    x[0] = 12.0
+    likelihood = components(x, error**2, np.geomspace(0.1, 24.0, 6)).density
+    weight = most_likely_weights(likelihood, 1e-6)
+    slope = np.sum(likelihood / (likelihood @ weight)[:, None], axis=0)
+    slope[0] += 9.0 / weight[0]
+    assert slope.max() < 5009.0 + 1e-4
+    np.testing.assert_allclose(slope[weight > 1e-3], 5009.0, atol=1e-3)
 
 
 def test_prior_finds_what_the_effects_were_drawn_from():

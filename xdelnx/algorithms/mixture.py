@@ -19,7 +19,8 @@ NULL_WEIGHT = 10.0  # Dirichlet parameter of the point mass, 1 for the others: d
 GAIN = 0.01  # log likelihood of all genes together that the prior's weights may leave
 MAX_ITERATIONS = 200
 DAMPING = 1e-9  # of the Newton step, relative to the curvature
-SHORTEST = 1e-10  # Newton step
+SHORTEST = 1e-4  # Newton step
+LEAST_LEFT = 0.01  # of a weight after a step, lest genes that only it explains have no likelihood
 NEGLIGIBLE = 1e-6  # weight of a component
 BISECTIONS = 30  # halvings of an interval of a dozen standard deviations
 NODES = np.arange(-14.0, 6.0)  # of the gamma variable's log, in standard deviations
@@ -115,12 +116,12 @@ def most_likely_weights(likelihood: np.ndarray, left: float = GAIN) -> np.ndarra
         curvature[0, 0] += doubt / weight[0] ** 2
         if ascent.max() - total < left:  # no weights can gain more than this: the function is concave
             break
-        step = _newton(weight, ascent - total, curvature) - weight
+        step = np.maximum(_newton(weight, ascent - total, curvature), LEAST_LEFT * weight) - weight
         length = 1.0
         while gain(weight + length * step) <= now and length > SHORTEST:
             length *= 0.5
-        if length <= SHORTEST:  # nothing but rounding is left to gain
-            break
+        if length <= SHORTEST:
+            step, length = weight * (ascent / total - 1.0), 1.0  # of expectation and maximisation: never down
         weight = weight + length * step
         now = gain(weight)
     return weight / weight.sum()
@@ -137,7 +138,10 @@ def _newton(weight: np.ndarray, slope: np.ndarray, curvature: np.ndarray) -> np.
     root = np.linalg.cholesky(damped)
     from scipy.optimize import nnls
 
-    return nnls(root.T, solve_triangular(root, damped @ weight + slope, lower=True))[0]
+    try:
+        return nnls(root.T, solve_triangular(root, damped @ weight + slope, lower=True))[0]
+    except RuntimeError:  # of too many iterations: no step
+        return weight
 
 
 def _scales(estimates: Estimates) -> np.ndarray:
