@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
@@ -257,3 +258,21 @@ def test_a_damaged_attribute(bulk):
     for value in ("[1]", '{"sample": 3}', '{"genes": "feature"}'):
         with pytest.raises(ValueError, match=r"the attribute 'dimensions' .*is damaged"):
             xd.fit(bulk.assign_attrs(dimensions=value), "~ condition")
+
+
+def test_samples_named_by_several_levels():
+    data = xd.simulate(8, 40, seed=3)
+    levels = pd.MultiIndex.from_product([["d1", "d2"], range(4)], names=["donor", "replicate"])
+    several = data.drop_vars("sample").assign_coords(xr.Coordinates.from_pandas_multiindex(levels, "sample"))
+    design = "~ donor + condition"
+    several["condition"] = ("sample", np.array(["A", "B"] * 4, dtype=object))
+    data = data.assign(condition=several["condition"].variable, donor=("sample", ["d1"] * 4 + ["d2"] * 4))
+    fit = xd.fit(several, design)
+    assert fit["sample"].values[1] == "('d1', 1)"
+    tested = xd.test(several, fit, "condition[T.B]")  # which knows the samples by the names the fit has
+    np.testing.assert_array_equal(
+        tested["pval"], xd.test(data, xd.fit(data, design), "condition[T.B]")["pval"]
+    )
+    assert xd.predict(several, fit).sizes["sample"] == 8
+    with pytest.raises(ValueError, match="in another order than those of the fit"):
+        xd.test(several[{"sample": slice(None, None, -1)}], fit)

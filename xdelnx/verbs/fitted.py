@@ -261,7 +261,7 @@ def _check_whole(fit: xr.Dataset, options: dict[str, Any]) -> None:
 
 def _check_same(table: Counts, fit: xr.Dataset) -> None:
     for dim, names in ((SAMPLE, table.samples.index), (GENE, table.genes)):
-        fitted, given = fit.get_index(dim).astype(object), pd.Index(names).astype(object)
+        fitted, given = fit.get_index(dim).astype(object), _as_results_have_them(pd.Index(names))
         if fitted.equals(given):
             continue
         if fitted.size == given.size and fitted.isin(given).all():
@@ -272,6 +272,11 @@ def _check_same(table: Counts, fit: xr.Dataset) -> None:
             f"the data has {counted(given.size, dim)} ({listing(given, 2)}) and the fit {counted(fitted.size, dim)} "
             f"({listing(fitted, 2)}); pass the counts the fit was made from"
         )
+
+
+def _as_results_have_them(names: pd.Index) -> pd.Index:
+    """Names as objects; those of several levels, which are tuples, as text."""
+    return (names.map(str) if isinstance(names[0], tuple) else names).astype(object)
 
 
 def _dims(fit: xr.Dataset, name: str) -> tuple[Any, ...]:
