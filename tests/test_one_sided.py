@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.stats import halfnorm, norm
 
 from xdelnx.algorithms.centring import centre
-from xdelnx.algorithms.one_sided import components, moved_centre
+from xdelnx.algorithms.one_sided import MOST_GENES, components, moved_centre
 
 
 def drawn(rng, n=2000, share=0.3, effect=0.7):
@@ -94,3 +94,13 @@ def test_far_values_and_tiny_errors_have_densities():
     assert np.isfinite(parts.density).all()
     assert (parts.density.sum(axis=1) > 0.0).all()
     assert np.isfinite(parts.slope).all()
+
+
+def test_of_many_genes_the_surest_tell():
+    """Within three of its errors; and the order of the genes does not matter, but for the order of sums."""
+    rng = np.random.default_rng(7)
+    x, variance = drawn(rng, n=MOST_GENES + 7000)
+    at, error = moved_centre(x, variance, 0.03)
+    assert abs(at) < 3.0 * error
+    order = rng.permutation(x.size)
+    assert moved_centre(x[order], variance[order], 0.03)[0] == pytest.approx(at, abs=1e-8)

@@ -18,6 +18,7 @@ from scipy.special import ndtr
 from xdelnx.algorithms.mixture import NEGLIGIBLE, mixed, most_likely_weights
 
 SCALES = 6  # of effects, from the errors' to twice the largest value
+MOST_GENES = 5_000  # of which the surest decide: they know most of what all know, in a fraction of the time
 EVIDENCE = 10.0  # log likelihood that sides of their own must gain
 STEP, STEPS = 0.25, 8  # in median errors: how far the centre is sought
 CLEAR = 2.0  # standard errors, less than which the centre does not move
@@ -44,6 +45,9 @@ def moved_centre(x: np.ndarray, variance: np.ndarray, start: float) -> tuple[flo
 
     Where effects are alike to both sides that is so; ``start`` has the smaller error then.
     """
+    if x.size > MOST_GENES:
+        surest = np.argsort(variance, kind="stable")[:MOST_GENES]
+        x, variance = x[surest], variance[surest]
     error = float(np.sqrt(np.median(variance)))
     scales = np.geomspace(error, max(2.0 * np.abs(x - start).max(), 4.0 * error), SCALES)
     if _gain_of_sides(components(x - start, variance, scales)) < EVIDENCE:
