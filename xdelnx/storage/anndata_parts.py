@@ -82,14 +82,19 @@ def chosen(x: Any, layers: Any, layer: str | None) -> Any:
     if layer is not None:
         return layer_of(layers, layer)
     if x is None or encoding(x) == "null":
-        fail(f"the AnnData has no X; pass layer=, one of {listing(layers)}")
+        fail(f"the AnnData has no X; pass layer=, one of {named_layers(layers)}")
     return x
+
+
+def named_layers(layers: Any) -> str:
+    """List the layers; AnnData 0.13 has X among them, under None."""
+    return listing(name for name in layers if name is not None)
 
 
 def layer_of(layers: Any, name: str) -> Any:
     """Return a layer; raises ValueError if it is not there."""
     if name not in layers:
-        fail(f"the AnnData has no layer {name!r}; it has {listing(layers)}")
+        fail(f"the AnnData has no layer {name!r}; it has {named_layers(layers)}")
     return layers[name]
 
 

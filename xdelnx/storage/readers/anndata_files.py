@@ -9,7 +9,15 @@ import numpy as np
 
 from xdelnx.messages import fail, listing
 from xdelnx.schema import GENE, SAMPLE
-from xdelnx.storage.anndata_parts import chosen, encoding, frame, layer_of, read_starts, shape_of
+from xdelnx.storage.anndata_parts import (
+    chosen,
+    encoding,
+    frame,
+    layer_of,
+    named_layers,
+    read_starts,
+    shape_of,
+)
 from xdelnx.storage.io import frame_of
 from xdelnx.storage.pieces import Matrix
 from xdelnx.storage.readers.arrays import Compressed, Dense
@@ -32,7 +40,7 @@ def from_group(group: Any, choice: Choice, path: Path) -> Source:
     layers = group.get("layers", {})
     if choice.raw:
         if "raw" not in group:
-            fail(f"the AnnData has no .raw; leave out raw, or pass layer=, one of {listing(layers)}")
+            fail(f"the AnnData has no .raw; leave out raw, or pass layer=, one of {named_layers(layers)}")
         parts = {COUNTS: group["raw/X"]}
     else:
         parts = {COUNTS: chosen(group.get("X"), layers, choice.layer)}
@@ -64,7 +72,9 @@ def from_object(adata: Any, choice: Choice) -> Source:
         adata = adata.to_memory()
     if choice.raw:
         if adata.raw is None:
-            fail(f"the AnnData has no .raw; leave out raw, or pass layer=, one of {listing(adata.layers)}")
+            fail(
+                f"the AnnData has no .raw; leave out raw, or pass layer=, one of {named_layers(adata.layers)}"
+            )
         parts, genes = {COUNTS: adata.raw.X}, adata.raw.var
     else:
         parts, genes = {COUNTS: chosen(adata.X, adata.layers, choice.layer)}, adata.var
