@@ -261,6 +261,16 @@ def test_open_counts_is_lazy_and_in_whole_chunks(tmp_path):
     xr.testing.assert_equal(back, ds)
 
 
+def test_zeros_of_format_2_are_counts(tmp_path):
+    """That format has no attribute for missing values, so that xarray takes the fill value for them."""
+    data = simulate(6, 40, seed=1)
+    data.drop_encoding().to_zarr(tmp_path / "x.zarr", zarr_format=2, encoding={"counts": {"_FillValue": 0}})
+    assert np.isnan(xr.open_zarr(tmp_path / "x.zarr")["counts"].values).any()
+    back = open_counts(tmp_path / "x.zarr")
+    assert back["counts"].dtype == data["counts"].dtype
+    np.testing.assert_array_equal(back["counts"].values, data["counts"].values)
+
+
 def test_gene_chunk():
     assert gene_chunk(28, 16_199, "i4") == 1013  # 16 chunks of a small data set
     assert gene_chunk(100_000, 20_000, "u2") == 80  # 16 MB

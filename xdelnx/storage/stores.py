@@ -141,9 +141,16 @@ def open_lazily(store: Any) -> xr.Dataset:
     strict = strictly(group)
     if strict is not None:
         where = {"group": group.path or None}
+    if group.metadata.zarr_format == 2:  # of which xarray takes a fill value, mostly 0, for missing
+        where["mask_and_scale"] = {name: False for name, array in group.arrays() if _zeros_between(array)}
     consolidated = group.metadata.consolidated_metadata is not None
     opened = partial(xr.open_zarr, chunks=None, consolidated=consolidated, **where)
     return read(f"{store}: its names of samples and genes", opened, strict or store)
+
+
+def _zeros_between(array: Any) -> bool:
+    """Whether an array is whole numbers of samples and genes with zeros where nothing was written."""
+    return array.ndim == 2 and array.dtype.kind in "iu" and not array.fill_value
 
 
 def _group(store: Any) -> Any:
