@@ -216,7 +216,7 @@ def _duplicate_genes(adata):
     [
         (lambda a: a, "nope", ValueError, "no layer 'nope'; it has raw"),
         (
-            lambda a: ad.AnnData(obs=a.obs, layers=dict(a.layers)),
+            lambda a: ad.AnnData(obs=a.obs, layers={"raw": a.layers["raw"]}),
             None,
             ValueError,
             "no X; pass layer=, one of raw",

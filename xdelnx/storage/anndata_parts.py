@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,14 @@ def read_starts(part: Any, where: str) -> np.ndarray:
 
 def check_chunks(array: Any, where: str) -> None:
     """Raise ValueError if a Zarr array lacks chunks: read as zeros, they would be counts of other genes, or none."""
-    if getattr(array, "shards", None) is None and hasattr(array, "nchunks_initialized"):
-        there = array.nchunks_initialized
-        if there < array.nchunks:
-            fail(f"{where} is not complete: it has {there:,} of its {array.nchunks:,} chunks; copy it again")
+    if not hasattr(array, "nchunks_initialized"):
+        return
+    pieces = array.shards or array.chunks  # AnnData 0.13 writes shards
+    each = prod(size // chunk for size, chunk in zip(pieces, array.chunks, strict=True))
+    there = array.nchunks_initialized // each
+    wanted = prod(-(-size // piece) for size, piece in zip(array.shape, pieces, strict=True))
+    if there < wanted:
+        fail(f"{where} is not complete: it has {there:,} of its {wanted:,} chunks; copy it again")
 
 
 # ---- blocks of genes --------------------------------------------------------------------------------------

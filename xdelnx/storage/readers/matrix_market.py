@@ -91,7 +91,8 @@ def _about(named: pd.DataFrame, beside: Path | None, given: Any, dim: str, other
     """Add a table of metadata to the names that lie beside the matrix."""
     if beside is None or given is None:
         return named
-    return named.join(described(given, named.index, dim, "matrix", other), rsuffix="_given")
+    table = described(given, named.index, dim, "matrix", other)
+    return named.join(table.rename(columns={name: f"{name}_given" for name in named.columns}))
 
 
 @dataclass
