@@ -322,6 +322,20 @@ def test_on_a_cluster(slow, impatient, capsys, cluster):
         assert any(0 < done < BLOCKS for done in far(shown, stage)), shown
 
 
+def test_a_cluster_without_workers_is_waited_for(slow, impatient, capsys):
+    """As one whose workers have died, or that is about to grow: the fit says so, and goes on when one comes."""
+    distributed = pytest.importorskip("distributed")
+    none = {"n_workers": 0, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**none) as cluster, distributed.Client(cluster):
+        later = threading.Timer(3.0, cluster.scale, [1])
+        later.start()
+        assert xd.fit(slow, "~ condition", progress=True).sizes["contrast"] == 1
+        later.join()
+    shown = capsys.readouterr().err
+    assert "first look at the counts" in shown
+    assert "waiting for workers, of which the cluster has none" in shown
+
+
 def test_a_cluster_that_answers_no_questions_still_computes(slow, impatient, cluster, monkeypatch):
     from distributed import Client
 

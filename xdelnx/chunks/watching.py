@@ -72,11 +72,12 @@ def _polled(client: Any, keys: set[Any], at: Stage) -> Iterator[None]:
     def ask() -> None:
         while not over.wait(POLL):
             try:
-                states = client.run_on_scheduler(_states, keys=list(keys))
+                known, unfinished, workers = client.run_on_scheduler(_states, keys=list(keys))
             except Exception:  # noqa: BLE001 - whatever ails it, the computation tells; time still shows
                 return
-            if states[0] or at.done:  # or else the graph is on its way
-                at.done = len(keys) - states[1]
+            at.aside = "" if workers else "waiting for workers, of which the cluster has none"
+            if known or at.done:  # or else the graph is on its way
+                at.done = len(keys) - unfinished
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -86,7 +87,8 @@ def _polled(client: Any, keys: set[Any], at: Stage) -> Iterator[None]:
         over.set()
 
 
-def _states(keys: list[Any], dask_scheduler: Any) -> tuple[int, int]:
-    """How many tasks the scheduler knows, and how many it has yet to finish."""
+def _states(keys: list[Any], dask_scheduler: Any) -> tuple[int, int, int]:
+    """How many tasks the scheduler knows, how many it has yet to finish, and how many workers it has."""
     states = [dask_scheduler.tasks[key].state for key in keys if key in dask_scheduler.tasks]
-    return len(states), sum(state not in {"memory", "erred", "released"} for state in states)
+    unfinished = sum(state not in {"memory", "erred", "released"} for state in states)
+    return len(states), unfinished, len(dask_scheduler.workers)
