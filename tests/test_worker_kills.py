@@ -6,6 +6,7 @@ import signal
 import threading
 from collections import Counter
 
+import dask
 import pytest
 import xarray as xr
 
@@ -44,7 +45,15 @@ class Killer(threading.Thread):
 
 @pytest.fixture
 def cluster():
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as made:
+    """Two workers, which are replaced however often they die.
+
+    A cluster looks 15 seconds after a worker's death whether there is another in its place, and gives that place up if
+    that one, too, was just killed; without workers a fit waits for good.
+    """
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as made,
+    ):
         yield made
 
 
