@@ -137,15 +137,12 @@ def open_lazily(store: Any) -> xr.Dataset:
     from xdelnx.chunks.strict import strictly
 
     group = _group(store)
-    where: dict[str, Any] = {}
-    strict = strictly(group)
-    if strict is not None:
-        where = {"group": group.path or None}
+    where: dict[str, Any] = {"group": group.path or None}
     if group.metadata.zarr_format == 2:  # of which xarray takes a fill value, mostly 0, for missing
         where["mask_and_scale"] = {name: False for name, array in group.arrays() if _zeros_between(array)}
     consolidated = group.metadata.consolidated_metadata is not None
     opened = partial(xr.open_zarr, chunks=None, consolidated=consolidated, **where)
-    return read(f"{store}: its names of samples and genes", opened, strict or store)
+    return read(f"{store}: its names of samples and genes", opened, strictly(group) or group.store)
 
 
 def _zeros_between(array: Any) -> bool:
@@ -223,17 +220,19 @@ def write_store(dataset: xr.Dataset, store: str | os.PathLike[str], *, overwrite
 def writing(ready: xr.Dataset, path: Path) -> Iterator[None]:
     """Write a Dataset of `zarr_safe` to a new store, to which more is added in the body; then close its metadata."""
     import zarr
+    from zarr.storage import LocalStore
 
     from xdelnx.chunks.strict import mark
 
+    store = LocalStore(path)  # of a path, xarray makes text, and of that Zarr 3.4 a URL
     encoding: dict[Any, Any] = {name: {"compressors": compressor()} for name in ready.variables}
     how: dict[str, Any] = {"zarr_format": 3, "consolidated": False, "encoding": encoding}
-    settled(ready.to_zarr(path, mode="w-", compute=False, **how, **ALL_CHUNKS), "writing")
+    settled(ready.to_zarr(store, mode="w-", compute=False, **how, **ALL_CHUNKS), "writing")
     yield
-    mark(zarr.open_group(path, mode="r+", use_consolidated=False))
+    mark(zarr.open_group(store, mode="r+", use_consolidated=False))
     with warnings.catch_warnings():  # other readers of format 3 may pass over it, and xarray warns without it
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        zarr.consolidate_metadata(path, zarr_format=3)
+        zarr.consolidate_metadata(store, zarr_format=3)
 
 
 def compressor() -> Any:

@@ -72,7 +72,7 @@ def finished(out: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None
     opened = partial(zarr.open_group, mode="r")
     try:
-        attributes = dict((answered(out, opened, out) if is_url(out) else opened(out)).attrs)
+        attributes = dict((answered(out, opened, out) if is_url(out) else opened(Path(out))).attrs)
     except NoAnswerError:
         raise
     except (OSError, ValueError, TypeError, KeyError):
