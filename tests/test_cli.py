@@ -796,7 +796,9 @@ def test_a_place_that_cannot_be_written_to(store, tmp_path, capsys, monkeypatch)
     def refuse(path, *_, **__):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("xdelnx.storage.stores.xr.Dataset.to_zarr", lambda dataset, path, **_: refuse(path))
+    monkeypatch.setattr(
+        "xdelnx.storage.stores.xr.Dataset.to_zarr", lambda dataset, made, **_: refuse(made.root)
+    )
     assert main(["pseudobulk", str(store), str(tmp_path / "p.zarr"), "--by", "KO"]) == 1
     message = f"error: cannot write to {tmp_path} (Permission denied): choose another place for p.zarr"
     assert message in capsys.readouterr().err
