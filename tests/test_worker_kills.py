@@ -85,9 +85,8 @@ def survive(cluster, kills, seed, n_genes):
         return xr.open_zarr("fit.zarr").load()
 
     def without_journal():
-        with distributed.Client(
-            cluster
-        ):  # as the default: nannies hand Dask's options on, and a client is no such
+        # The default client: nannies hand Dask's options on, and a client among them cannot be.
+        with distributed.Client(cluster):
             return xd.fit(data, FORMULA)
 
     while hits["kills"] < kills:

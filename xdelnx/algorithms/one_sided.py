@@ -100,13 +100,13 @@ def _root_uphill(slope: Callable[[float], float], start: float, step: float) -> 
     """Return where a function's slope is 0, uphill from a start; None if not within some steps."""
     from scipy.optimize import brentq
 
-    before, at = start, slope(start)
+    at, rise = start, slope(start)
     for _ in range(STEPS):
-        after = before + np.copysign(step, at)
-        there = slope(after)
-        if at * there <= 0.0:
-            return float(brentq(slope, before, after, xtol=1e-12))
-        before, at = after, there
+        beyond = at + np.copysign(step, rise)
+        rise_there = slope(beyond)
+        if rise * rise_there <= 0.0:
+            return float(brentq(slope, at, beyond, xtol=1e-12))
+        at, rise = beyond, rise_there
     return None
 
 

@@ -48,9 +48,8 @@ def log_ratios(counts: np.ndarray, method: str) -> np.ndarray:
     ``ratio`` uses the genes without a zero; ``poscounts`` the positive counts of every gene,
     against the mean of log(count + 0.5).
     """
-    y = np.asarray(
-        counts, dtype=np.float64, order="F"
-    )  # NumPy's sums depend on it, and on the genes beside in C
+    # Gene after gene: the order of NumPy's sums depends on the layout, and in C's on the genes beside.
+    y = np.asarray(counts, dtype=np.float64, order="F")
     logs = np.log(y, out=np.full(y.shape, np.nan, order="F"), where=y > 0)
     if method == "ratio":
         return logs - np.mean(logs, axis=0)

@@ -99,10 +99,13 @@ class DamagedFileError(OSError):
     @property
     def what(self) -> str:
         """What is damaged, without advice."""
-        return f"{self.part} cannot be read, so the file is damaged or not complete ({self.reason})"
+        return self._with("")
 
     def __str__(self) -> str:
-        return f"{self.part} cannot be read, so the file is damaged or not complete; copy it again ({self.reason})"
+        return self._with("; copy it again")
+
+    def _with(self, advice: str) -> str:
+        return f"{self.part} cannot be read, so the file is damaged or not complete{advice} ({self.reason})"
 
 
 class MissingChunkError(FileNotFoundError):

@@ -14,7 +14,7 @@ from xdelnx.algorithms.survey import Survey, checked, join, look
 from xdelnx.chunks import tasks
 from xdelnx.chunks.blocks import Blocks
 from xdelnx.chunks.devices import computed
-from xdelnx.chunks.passes import Scale
+from xdelnx.chunks.passes import Scale, survey
 from xdelnx.messages import fail
 from xdelnx.status import Status
 from xdelnx.steps import blockwise as steps
@@ -66,7 +66,7 @@ def _test_block(
 
 
 def _joined_parts(parts: list[tuple[Survey, steps.Arrays]]) -> tuple[Survey, steps.Arrays]:
-    seen = join([survey for survey, _ in parts])
+    seen = join([look_at for look_at, _ in parts])
     return seen, gathered.joined([arrays for _, arrays in parts]) if seen.usable else {}
 
 
@@ -77,8 +77,8 @@ def _test_finish(
     genes: np.ndarray,
     threshold: float,
 ) -> steps.Arrays:
-    seen, reduced = parts
-    _check_totals(seen, fitted, genes)
+    reduced = parts[1]
+    _check_totals(checked(parts[0], genes), fitted)
     if "wald_df" in reduced:
         status = status_of_test(fitted["status"], reduced["reduced_converged"])
         return gathered.cluster_statistics(contrasts, fitted["beta"], reduced, threshold) | {"status": status}
@@ -99,13 +99,11 @@ def _test_finish(
 
 def same_counts(blocks: Blocks, fitted: dict[str, Any], genes: np.ndarray) -> Delayed:
     """One pass that raises, when it is computed, where the counts are no counts, or not those of the fit."""
-    looks = tasks.of_blocks(blocks, "look", look, blocks.read())
-    return dask.delayed(_check_totals)(tasks.joined(looks, join), _present(fitted), genes)
+    return dask.delayed(_check_totals)(survey(blocks, genes), _present(fitted))
 
 
-def _check_totals(seen: Survey, fitted: steps.Arrays, genes: np.ndarray) -> None:
-    totals = checked(seen, genes).totals
-    if not _same_totals(totals, fitted["library_size"], whole=bool(fitted["whole"])):
+def _check_totals(seen: Survey, fitted: steps.Arrays) -> None:
+    if not _same_totals(seen.totals, fitted["library_size"], whole=bool(fitted["whole"])):
         fail("these are not the counts the fit was made from: the samples have other totals; pass those")
 
 

@@ -16,6 +16,7 @@ from xdelnx.chunks.schedulers import client_in_force
 from xdelnx.progress import Stage, stage
 
 POLL = 0.5  # seconds between two questions to a cluster's scheduler
+NO_WORKERS = "waiting for workers, of which the cluster has none"
 JOINING = "joining-"  # begins the names of tasks that join the results of some blocks
 
 
@@ -75,7 +76,10 @@ def _polled(client: Any, keys: set[Any], at: Stage) -> Iterator[None]:
                 known, unfinished, workers = client.run_on_scheduler(_states, keys=list(keys))
             except Exception:  # noqa: BLE001 - whatever ails it, the computation tells; time still shows
                 return
-            at.aside = "" if workers else "waiting for workers, of which the cluster has none"
+            if not workers:
+                at.aside = NO_WORKERS
+            elif at.aside == NO_WORKERS:  # and not that this process compiles
+                at.aside = ""
             if known or at.done:  # or else the graph is on its way
                 at.done = len(keys) - unfinished
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,6 +70,19 @@ def answered(place: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         if not may_pass(error):
             raise
         raise NoAnswerError(no_answer(place, error)) from error
+
+
+def zarr_group(store: Any) -> Any:
+    """Open a Zarr group for reading: at a path or URL, or of a store object; raises as Zarr does, or as `answered`.
+
+    A path is given as such: of one that is text, Zarr 3.4 takes what is after # or ; for parts of a URL.
+    """
+    import zarr
+
+    open_group = partial(zarr.open_group, mode="r")
+    if is_url(store):
+        return answered(store, open_group, store)
+    return open_group(Path(store) if isinstance(store, str) else store)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from xdelnx.chunks.disks import full_disk_told
 from xdelnx.chunks.faults import NoAnswerError
 from xdelnx.chunks.journal import MANIFEST, Journal, read_manifest
 from xdelnx.messages import brief, fail
-from xdelnx.storage.remote import answered, is_url, local_name
+from xdelnx.storage.remote import is_url, local_name, zarr_group
 
 LOCK = "in-use"
 
@@ -66,13 +65,10 @@ def journal_of(
 
 def finished(out: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Fingerprint of the job that made the fit in this store; None if there is none, or it is none of a whole fit."""
-    import zarr
-
     if not is_url(out) and not Path(out).is_dir():
         return None
-    opened = partial(zarr.open_group, mode="r")
     try:
-        attributes = dict((answered(out, opened, out) if is_url(out) else opened(Path(out))).attrs)
+        attributes = dict(zarr_group(out).attrs)
     except NoAnswerError:
         raise
     except (OSError, ValueError, TypeError, KeyError):

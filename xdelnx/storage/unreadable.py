@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,14 +45,8 @@ def read(where: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _told(where: str, function: Callable[[], Any]) -> Any:
-    with _of_damage(where):
-        return function()
-
-
-@contextmanager
-def _of_damage(where: str) -> Iterator[None]:
     try:
-        yield
+        return function()
     except FileNotFoundError:
         raise
     except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from xdelnx.chunks.faults import NoAnswerError
 from xdelnx.messages import fail
-from xdelnx.storage.remote import answered, is_url
+from xdelnx.storage.remote import zarr_group
 
 RUN_CODE = ("pickle",)  # codecs whose decoding runs whatever the writer of the store wanted
 
@@ -31,11 +29,8 @@ def open_group(store: Any, expected: str) -> Any:
     NoAnswerError
         A URL did not answer.
     """
-    import zarr
-
     try:
-        opened = partial(zarr.open_group, mode="r")
-        group = answered(store, opened, store) if is_url(store) else opened(_itself(store))
+        group = zarr_group(store)
         members = list(group.members(max_depth=None)) if group.metadata.zarr_format == 2 else []
     except NoAnswerError:
         raise
@@ -45,11 +40,6 @@ def open_group(store: Any, expected: str) -> Any:
     for name, member in members:
         _check_codecs(member.metadata, f"the array {name!r} of {store}")
     return group
-
-
-def _itself(store: Any) -> Any:
-    """Give a path as such: of one that is text, Zarr 3.4 takes what is after # or ; for parts of a URL."""
-    return Path(store) if isinstance(store, str) else store
 
 
 def _check_codecs(metadata: Any, what: str) -> None:
