@@ -2,6 +2,7 @@
 # make test    everything a change must pass: ruff, mypy, codespell, pytest with doctests
 # make stress  what tests do in short in full: jobs and workers killed, memory, hostile input; an hour, prints figures
 # make study   error rates of xdelnx and its peers on data whose truth is known; hours, goes on where it stopped
+#              (FORM=small: minutes; REAL=DIR: folder of the airway reference; PEERS=DIR: environments of Python's peers)
 # make docs    the documentation, in docs/_build/html; a warning is an error
 # make release-check  sdist and wheel into dist/, and a fit with the wheel in an environment without extras
 # make lint    the checks without the tests;  make format  writes what ruff would
@@ -34,7 +35,7 @@ stress: python
 
 study: python
 	@$(PYTHON) tools/environment.py dev
-	$(BIN)/python -m validation.study --form $(FORM)
+	$(BIN)/python -m validation.study --form $(FORM) $(if $(REAL),--real $(REAL)) $(if $(PEERS),--peers $(PEERS))
 
 lint: python
 	@$(PYTHON) tools/environment.py dev

@@ -1,4 +1,4 @@
-"""PyDESeq2: Wald test of the last coefficient, on all cores."""
+"""PyDESeq2: Wald test of the last coefficient, on all cores, or on as many as ``PEER_CORES`` says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def compute(prepared: Any) -> np.ndarray:
     from pydeseq2.ds import DeseqStats
 
     counts, samples, design, contrast = prepared
-    inference = DefaultInference(n_cpus=os.cpu_count())
+    inference = DefaultInference(n_cpus=int(os.environ.get("PEER_CORES", "0")) or os.cpu_count())
     dds = DeseqDataSet(counts=counts, metadata=samples, design=design, inference=inference, quiet=True)
     dds.deseq2()
     stats = DeseqStats(dds, contrast=contrast, inference=inference, quiet=True)

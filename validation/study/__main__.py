@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=Path("study-output"), help="folder of the results (default: %(default)s)"
     )
     parser.add_argument("--sets", type=int, help="data sets a cell instead of the form's")
-    parser.add_argument("--peer-sets", type=int, help="data sets a cell for the peers, which take longer")
+    parser.add_argument(
+        "--peer-sets", type=int, help="most data sets a cell for the peers, which take longer"
+    )
     parser.add_argument(
         "--cells", nargs="+", metavar="NAME", help="only kinds of data whose names begin so (default: all)"
     )
@@ -34,14 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells, sets = FORMS[options.form]
     cells = [cell for cell in cells if cell.name.startswith(tuple(options.cells or [""]))]
     sets = options.sets or sets
-    names, missing = ([], {}) if options.ours_alone else peers.installed(options.peers)
+    versions, missing = ({}, {}) if options.ours_alone else peers.installed(options.peers)
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.jsonl"
     done = {(row["cell"], row["seed"], row["method"]) for row in running.read(results)}
     where = {"real": options.real, "environments": options.peers}
-    todo = list(running.tasks(cells, sets, names, done, peer_sets=options.peer_sets or sets, **where))
+    todo = list(
+        running.tasks(cells, sets, list(versions), done, peer_sets=options.peer_sets or sets, **where)
+    )
     running.run(todo, results, options.workers)
-    page.write(running.read(results), options.out, missing, options.real)
+    page.write(running.read(results), options.out, versions, missing, options.real)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def _kept(drawn: Drawn) -> Drawn:
 
 def _samples(cell: Cell, rng: np.random.Generator) -> tuple[pd.DataFrame, str, np.ndarray, np.ndarray]:
     """Samples, formula, the tested column of the design, and other effects (sample, gene) on the log2 scale."""
-    n = cell.group if cell.kind == "cells" else 2 * cell.group
+    n = cell.n_samples
     second = np.arange(n) >= n // 2
     condition = np.where(second, "B", "A")
     none = np.zeros((n, cell.n_genes))
@@ -103,7 +103,6 @@ def _samples(cell: Cell, rng: np.random.Generator) -> tuple[pd.DataFrame, str, n
         dose = np.linspace(-1.0, 1.0, n)
         return _named(pd.DataFrame({"dose": dose})), "~ dose", dose, none
     if cell.design == "interaction":
-        n *= 2
         genotype, treated = np.arange(n) % 2 == 1, np.arange(n) >= n // 2
         words = {
             "genotype": np.where(genotype, "knockout", "control"),

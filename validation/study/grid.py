@@ -53,6 +53,12 @@ class Cell:
         return 2_000
 
     @property
+    def n_samples(self) -> int:
+        """Number of samples, or cells."""
+        groups = 1 if self.kind == "cells" else 4 if self.design == "interaction" else 2
+        return groups * self.group
+
+    @property
     def shifts_totals(self) -> bool:
         """Whether the changes move the samples' totals: by a few high genes, or by many to one side."""
         return self.composition or self.signal in {"one-sided", "boundary"}

@@ -112,7 +112,7 @@ def _cell(row: pd.Series, measure: str) -> str:
     return f"{mean:.3f}" if np.isnan(error) else f"{mean:.3f} ({error:.3f})"
 
 
-def lines(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> Iterator[str]:
+def lines(rows: Sequence[dict[str, Any]], versions: dict[str, str], missing: dict[str, str]) -> Iterator[str]:
     """Page of all tables: the mean of each measure, its Monte Carlo error in brackets."""
     table = summaries(rows)
     order = _order(table)
@@ -120,14 +120,12 @@ def lines(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> Iterator[s
         table.index.get_level_values("method").unique(),
         key=lambda name: (not name.startswith("xdelnx"), name),
     )
-    counts = pd.DataFrame(rows).groupby(["cell", "method"]).size()
-    sets = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     yield f"# Calibration, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}, xdelnx {xd.__version__}"
     yield ""
     yield "![Error rates of every method on every kind of data](study.png)"
     yield ""
-    yield f"{len(order)} kinds of data, {sets} data sets each; means, and in brackets their Monte Carlo errors."
-    yield from (f"Not run: {peer}, {reason}." for peer, reason in missing.items())
+    yield f"{len(order)} kinds of data; means over data sets, and in brackets their Monte Carlo errors."
+    yield from ["", *_who(rows, versions, missing)]
     yield ""
     yield from ["## In short", ""]
     yield from _overview(pd.DataFrame(rows), table, order)
@@ -145,6 +143,20 @@ def lines(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> Iterator[s
         yield from _of_measure(table, order, methods, measure)
 
 
+def _who(rows: Sequence[dict[str, Any]], versions: dict[str, str], missing: dict[str, str]) -> Iterator[str]:
+    """Each peer with its version, how many data sets it was given of how many kinds, and where it failed."""
+    table = pd.DataFrame(rows)
+    table["peer"] = table["method"].where(~table["method"].str.startswith("xdelnx"), "xdelnx")
+    for peer, given in table.groupby("peer"):
+        sets = given.groupby(["cell", "method"]).size().groupby("cell").max()
+        spread = ", ".join(f"{n} of each of {(sets == n).sum()} kinds" for n in sorted(sets.unique())[::-1])
+        failed = given.loc[given["seconds"].isna(), "cell"].value_counts()
+        words = ", ".join(f"{cell} ({n})" for cell, n in failed.items())
+        version = xd.__version__ if peer == "xdelnx" else versions.get(str(peer), "")
+        yield f"- {f'{peer} {version}'.strip()}: data sets {spread}{f'; no result of {words}' if words else ''}"
+    yield from (f"- {peer} was not run: {reason}" for peer, reason in missing.items())
+
+
 def _of_measure(
     table: pd.DataFrame, order: Sequence[str], methods: Sequence[str], measure: str
 ) -> Iterator[str]:
@@ -160,10 +172,16 @@ def _of_measure(
 
 
 def write(
-    rows: Sequence[dict[str, Any]], folder: Path, missing: dict[str, str], airway: Path | None = None
+    rows: Sequence[dict[str, Any]],
+    folder: Path,
+    versions: dict[str, str],
+    missing: dict[str, str],
+    airway: Path | None = None,
 ) -> None:
     """Write the page and its picture beside the results."""
     more = () if airway is None else real.lines(airway)
-    (folder / "study.md").write_text("\n".join([*lines(rows, missing), *more]) + "\n", encoding="utf-8")
+    (folder / "study.md").write_text(
+        "\n".join([*lines(rows, versions, missing), *more]) + "\n", encoding="utf-8"
+    )
     table = summaries(rows)
     pictures.draw(table, _order(table), folder / "study.png")

@@ -28,7 +28,9 @@ for (folder in a[-1]) {
     },
     DESeq2 = {
       test <- results(DESeq(DESeqDataSetFromMatrix(Y, obs, X), quiet = TRUE), contrast = k)
-      data.frame(pval = test$pvalue, lfc = test$log2FoldChange)
+      half <- qnorm(0.975) * test$lfcSE
+      data.frame(pval = test$pvalue, lfc = test$log2FoldChange,
+                 low = test$log2FoldChange - half, high = test$log2FoldChange + half)
     }
   ))), error = function(e) NULL)
   if (!is.null(found)) {

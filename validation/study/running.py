@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class Task:
     real: Path | None
     environments: Path | None
 
+    @property
+    def fits(self) -> int:
+        """How many fits it stands for."""
+        return len(self.seeds) * len(self.methods)
+
 
 def tasks(
     cells: Sequence[Cell],
@@ -46,7 +52,7 @@ def tasks(
     peer_sets: int,
     **where: Any,
 ) -> Iterator[Task]:
-    """What is still to be done: so many data sets of each cell, for peers so many."""
+    """What is still to be done: so many data sets of each cell, for peers no more than so many."""
     for cell in cells:
         if cell.model == "real" and where["real"] is None:
             continue
@@ -56,16 +62,19 @@ def tasks(
             if missing:
                 yield Task(cell, (seed,), missing, **where)
         for peer in names:
-            left = tuple(seed for seed in range(peer_sets) if (cell.name, seed, peer) not in done)
+            seeds = range(min(peer_sets, peers.sets_of(peer, cell)))
+            left = tuple(seed for seed in seeds if (cell.name, seed, peer) not in done)
             if left and peers.takes_part(peer, cell):
                 yield Task(cell, left, (peer,), **where)
 
 
 def rows(task: Task) -> list[Row]:
     """Measures of every data set and method of a task."""
-    sets = [draw(task.cell, seed, task.real) for seed in task.seeds]
+    sets, defaults = [], []
     with dask.config.set(scheduler="synchronous"):
-        defaults = [METHODS[DEFAULT].run(drawn) for drawn in sets]
+        for seed in task.seeds:
+            sets.append(_drawn(task.cell, seed, task.real))
+            defaults.append(_default(task.cell, seed, task.real))
         outcomes = {name: _outcomes(name, task, sets, defaults) for name in task.methods}
     return [
         {"cell": task.cell.name, "seed": seed, "method": name}
@@ -73,6 +82,17 @@ def rows(task: Task) -> list[Row]:
         for name, found in outcomes.items()
         for seed, drawn, outcome, default in zip(task.seeds, sets, found, defaults, strict=True)
     ]
+
+
+@lru_cache(maxsize=1)
+def _drawn(cell: Cell, seed: int, real: Path | None) -> Drawn:
+    return draw(cell, seed, real)
+
+
+@lru_cache(maxsize=64)
+def _default(cell: Cell, seed: int, real: Path | None) -> Outcome:
+    """What the default finds, with which each peer is compared: fitted once in a process, not once a peer."""
+    return METHODS[DEFAULT].run(_drawn(cell, seed, real))
 
 
 def _outcomes(name: str, task: Task, sets: list[Drawn], defaults: list[Outcome]) -> Sequence[Outcome | None]:
@@ -97,17 +117,20 @@ def read(path: Path) -> list[Row]:
 
 
 def run(todo: Sequence[Task], path: Path, workers: int | None = None) -> None:
-    """Do the tasks on all cores, and add their rows to the file."""
+    """Do the tasks on all cores, the largest first, and add their rows to the file."""
     context = multiprocessing.get_context("spawn")
-    start, seconds = time.monotonic(), 0.0
+    start, seconds, done, fits = time.monotonic(), 0.0, 0, sum(task.fits for task in todo)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool, path.open("a") as out:
-        for number, future in enumerate(as_completed([pool.submit(rows, task) for task in todo]), 1):
-            out.writelines(json.dumps(row, default=_plain) + "\n" for row in future.result())
+        largest_first = sorted(todo, key=lambda task: -task.cell.n_samples)
+        for future in as_completed([pool.submit(rows, task) for task in largest_first]):
+            found = future.result()
+            out.writelines(json.dumps(row, default=_plain) + "\n" for row in found)
             out.flush()
+            done += len(found)
             seconds = time.monotonic() - start
-            left = seconds / number * (len(todo) - number)
-            say(f"{number:,} of {len(todo):,} tasks, {seconds / 60:.1f} min, about {left / 60:.0f} min left")
+            left = seconds / done * (fits - done)
+            say(f"{done:,} of {fits:,} fits, {seconds / 60:.1f} min, about {left / 60:.0f} min left")
     say(f"\ndone in {seconds / 60:.1f} min\n", end="")
 
 
