@@ -254,3 +254,29 @@ def test_new_samples_between_whole_numbers():
     new = predict(data, fit(data, "~ day"), pd.DataFrame({"day": [2.0, 2.5, 3.0]}), genes="g3", scale="link")
     low, middle, high = new["prediction"].values[:, 0]
     assert middle == pytest.approx((low + high) / 2, rel=1e-9)
+
+
+LOOKS = {
+    "residuals": residuals,
+    "goodness of fit": goodness_of_fit,
+    "covariance": covariance,
+    "prediction": lambda data, result, **options: predict(data, result, **options),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+@pytest.mark.parametrize("genes", [None, GENES], ids=["all genes", "some genes"])
+def test_other_counts_under_the_same_names_are_refused(bulk, fitted, look, genes):
+    """All genes have to add up to the fit's totals; some genes alone, to no more than these."""
+    counts = bulk["counts"] * 2 if genes is None else bulk["counts"] * 10_000
+    with pytest.raises(ValueError, match="samples have other totals"):
+        look(bulk.assign(counts=counts), fitted, genes=genes)
+
+
+def test_lazy_residuals_refuse_what_exceeds_the_totals(bulk, fitted):
+    """Each block knows its own counts alone."""
+    lazy = residuals(bulk.assign(counts=bulk["counts"] * 10_000), fitted, compute=False)
+    with pytest.raises(ValueError, match="samples have other totals"):
+        lazy.compute()
+    same = residuals(bulk, fitted, compute=False)
+    xr.testing.assert_equal(same.compute(), residuals(bulk, fitted))

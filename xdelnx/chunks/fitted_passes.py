@@ -1,4 +1,4 @@
-"""One more pass over the data of a fit that is there: tests of contrasts, covariances of coefficients."""
+"""One more pass over the data of a fit that is there: tests of contrasts, covariances of coefficients, residuals."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from xdelnx.steps import blockwise as steps
 from xdelnx.steps import gathered
 from xdelnx.steps.covariances import covariance_step
 
+Step = Callable[..., Any]
+
 
 def test(
     blocks: Blocks,
@@ -37,48 +39,16 @@ def test(
 
     Computing it raises where the counts are no counts, or not those of the fit (by library size).
     """
-    constants = dask.delayed(plan, traverse=False), scale
-    arrays = _present(fitted)
-    reduced = [
-        dask.delayed(_test_block)(*constants, *read, arrays, (part.start, part.stop))
-        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
-    ]
-    parts = tasks.joined(reduced, _joined_parts)
-    return dask.delayed(_test_finish)(arrays, parts, list(contrasts), genes, threshold)
+    reduced = gathered_visits(visits(blocks, plan, scale, fitted, _same_step(steps.test_step)), fitted, genes)
+    return dask.delayed(_test_finish)(_present(fitted), reduced, list(contrasts), threshold)
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # its name is not meant for pytest
 
 
-def _test_block(
-    plan: steps.FitPlan,
-    scale: Scale,
-    counts: np.ndarray,
-    offset: np.ndarray | None,
-    fitted: steps.Arrays,
-    genes: tuple[int, int],
-) -> tuple[Survey, steps.Arrays]:
-    part, block = slice(*genes), scale.block(counts, offset)
-    seen = look(block.counts, offset)
-    if seen.usable:
-        return seen, computed(steps.test_step, plan, block, fitted["theta"][part], fitted["beta"][part])
-    return seen, {}
-
-
-def _joined_parts(parts: list[tuple[Survey, steps.Arrays]]) -> tuple[Survey, steps.Arrays]:
-    seen = join([look_at for look_at, _ in parts])
-    return seen, gathered.joined([arrays for _, arrays in parts]) if seen.usable else {}
-
-
 def _test_finish(
-    fitted: steps.Arrays,
-    parts: tuple[Survey, steps.Arrays],
-    contrasts: list[np.ndarray],
-    genes: np.ndarray,
-    threshold: float,
+    fitted: steps.Arrays, reduced: steps.Arrays, contrasts: list[np.ndarray], threshold: float
 ) -> steps.Arrays:
-    reduced = parts[1]
-    _check_totals(checked(parts[0], genes), fitted)
     if "wald_df" in reduced:
         status = status_of_test(fitted["status"], reduced["reduced_converged"])
         return gathered.cluster_statistics(contrasts, fitted["beta"], reduced, threshold) | {"status": status}
@@ -97,9 +67,78 @@ def _test_finish(
     return statistics | {"status": status_of_test(fitted["status"], reduced["reduced_converged"])}
 
 
+def covariance(
+    blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any], genes: np.ndarray
+) -> Delayed:
+    """One pass for the ``covariance`` (gene, coefficient, coefficient) of a fit, quasi-likelihood scaled."""
+    found = gathered_visits(visits(blocks, plan, scale, fitted, _same_step(covariance_step)), fitted, genes)
+    dispersion = fitted.get("ql_dispersion_shrunken") if plan.clusters is None else None
+    return dask.delayed(_scaled)(found, 1.0 if dispersion is None else dispersion)
+
+
+def _scaled(found: steps.Arrays, dispersion: np.ndarray | float) -> steps.Arrays:
+    return {"covariance": found["covariance"] * np.reshape(dispersion, (-1, 1, 1))}
+
+
 def same_counts(blocks: Blocks, fitted: dict[str, Any], genes: np.ndarray) -> Delayed:
     """One pass that raises, when it is computed, where the counts are no counts, or not those of the fit."""
     return dask.delayed(_check_totals)(survey(blocks, genes), _present(fitted))
+
+
+# ---- one visit to each block of counts -------------------------------------------------------------------
+
+
+def visits(
+    blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any], step_of: Callable[[slice], Step]
+) -> list[Delayed]:
+    """What the step for each block's genes says of it, ``step(plan, block, theta, beta)``, with a `Survey`."""
+    constants = dask.delayed(plan, traverse=False), scale
+    arrays = _present({name: fitted[name] for name in ("theta", "beta")})
+    return [
+        dask.delayed(_visit)(step_of(part), *constants, *read, arrays, part)
+        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
+    ]
+
+
+def _same_step(step: Step) -> Callable[[slice], Step]:
+    return lambda _genes: step
+
+
+def _visit(
+    step: Step,
+    plan: steps.FitPlan,
+    scale: Scale,
+    counts: np.ndarray,
+    offset: np.ndarray | None,
+    fitted: steps.Arrays,
+    genes: slice,
+) -> tuple[Survey, Any]:
+    block = scale.block(counts, offset)
+    seen = look(block.counts, offset)
+    if not seen.usable:
+        return seen, {}
+    theta = np.broadcast_to(fitted["theta"], fitted["beta"].shape[:1])
+    return seen, computed(step, plan, block, theta[genes], fitted["beta"][genes])
+
+
+def gathered_visits(parts: Sequence[Delayed], fitted: dict[str, Any], genes: np.ndarray) -> Delayed:
+    """Arrays by name of all genes; computing them raises where the counts are not those of the fit."""
+    return dask.delayed(_of_these_counts)(_present(fitted), tasks.joined(parts, _joined_visits), genes)
+
+
+def _joined_visits(parts: list[tuple[Survey, steps.Arrays]]) -> tuple[Survey, steps.Arrays]:
+    seen = join([look_at for look_at, _ in parts])
+    return seen, gathered.joined([arrays for _, arrays in parts]) if seen.usable else {}
+
+
+def one_visit(part: Delayed, fitted: dict[str, Any], genes: np.ndarray) -> Delayed:
+    """What the step said of some genes, by themselves: raises where they alone have more than the fit's totals."""
+    return dask.delayed(_of_these_counts)(_present(fitted | {"whole": False}), part, genes)
+
+
+def _of_these_counts(fitted: steps.Arrays, found: tuple[Survey, Any], genes: np.ndarray) -> Any:
+    _check_totals(checked(found[0], genes), fitted)
+    return found[1]
 
 
 def _check_totals(seen: Survey, fitted: steps.Arrays) -> None:
@@ -112,59 +151,6 @@ def _same_totals(totals: np.ndarray, library_size: np.ndarray, *, whole: bool) -
     if whole:
         return np.allclose(totals, library_size, rtol=1e-9, atol=0.0)
     return bool(np.all(totals <= library_size * (1.0 + 1e-9)))
-
-
-def covariance(blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any]) -> Delayed:
-    """One pass for the ``covariance`` (gene, coefficient, coefficient) of a fit, quasi-likelihood scaled."""
-    constants = dask.delayed(plan, traverse=False), scale
-    arrays = _present(fitted)
-    parts = [
-        dask.delayed(_covariance_block)(*constants, *read, arrays, (part.start, part.stop))
-        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
-    ]
-    return dask.delayed(gathered.joined)(parts)
-
-
-def _covariance_block(
-    plan: steps.FitPlan,
-    scale: Scale,
-    counts: np.ndarray,
-    offset: np.ndarray | None,
-    fitted: steps.Arrays,
-    genes: tuple[int, int],
-) -> steps.Arrays:
-    part, block = slice(*genes), scale.block(counts, offset)
-    at = fitted["theta"][part], fitted["beta"][part]
-    unscaled = computed(covariance_step, plan, block, *at)["covariance"]
-    if "ql_dispersion_shrunken" not in fitted or plan.clusters is not None:
-        return {"covariance": unscaled}
-    return {"covariance": unscaled * fitted["ql_dispersion_shrunken"][part, None, None]}
-
-
-def by_gene(
-    blocks: Blocks, plan: steps.FitPlan, scale: Any, fitted: dict[str, Any], step: Callable[..., Any]
-) -> list[Delayed]:
-    """One pass for what a step says of each block: ``step(plan, block, theta, beta, (start, stop))``."""
-    constants = step, dask.delayed(plan, traverse=False), scale
-    arrays = _present({name: fitted[name] for name in ("theta", "beta")})
-    return [
-        dask.delayed(_gene_block)(*constants, *read, arrays, (part.start, part.stop))
-        for read, part in zip(blocks.read(after=arrays), blocks.bounds, strict=True)
-    ]
-
-
-def _gene_block(
-    step: Callable[..., Any],
-    plan: steps.FitPlan,
-    scale: Scale,
-    counts: np.ndarray,
-    offset: np.ndarray | None,
-    fitted: steps.Arrays,
-    genes: tuple[int, int],
-) -> Any:
-    part, block = slice(*genes), scale.block(counts, offset)
-    theta = np.broadcast_to(fitted["theta"], fitted["beta"].shape[:1])[part]
-    return computed(step, plan, block, theta, fitted["beta"][part], genes)
 
 
 def _present(fitted: dict[str, Any]) -> Delayed:

@@ -9,16 +9,17 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.delayed import Delayed
 from scipy.special import chdtrc
 
 from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.chunks.devices import resolve_device
+from xdelnx.chunks.faults import named_by
 from xdelnx.messages import closest, fail, shown
 from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
 from xdelnx.steps.blockwise import Arrays
 from xdelnx.steps.fit_residuals import KINDS, goodness_step, residual_step
-from xdelnx.steps.gathered import joined
 from xdelnx.verbs.dimensions import any_dims
 from xdelnx.verbs.fitted import Reopened, reopen
 from xdelnx.verbs.inference import gene_positions
@@ -105,35 +106,34 @@ def residuals(
         fail(f"seed is an integer, 0 or more; received {shown(seed)}")
     again = visited(data, fit, genes, dispersion)
     compute = as_flag(compute, "compute")
-    names = again.table.genes
-    step = partial(_named_residuals, kind=kind, names=names, seed=int(seed))
-    parts, bounds = _pass(again, step)
-    n = again.table.sample_names.size
-    arrays = [
-        da.from_delayed(values, (n, part.stop - part.start), np.float64)
-        for values, part in zip(parts, bounds, strict=True)
-    ]
-    values = da.concatenate(arrays, axis=1)
+    names, n = again.table.genes, again.table.sample_names.size
+    parts, bounds = _pass(
+        again, lambda part: partial(_residuals, kind=kind, keys=names[part], seed=int(seed))
+    )
+    if compute:
+        values = _settled(again, fitted_passes.gathered_visits(parts, again.arrays, names), "residuals")[
+            "residual"
+        ].T
+    else:
+        values = da.concatenate([_lazy(again, *each, n) for each in zip(parts, bounds, strict=True)], axis=1)
     labelled = xr.Dataset(
-        {"residual": ((SAMPLE, GENE), blocks.settled(values, "residuals") if compute else values)},
+        {"residual": ((SAMPLE, GENE), values)},
         {SAMPLE: again.table.sample_names, GENE: names},
     )
     attrs = {"kind": kind, "dispersion": dispersion, "history": history("residuals", fit)}
     return annotate(labelled)["residual"].assign_attrs(attrs)
 
 
-def _named_residuals(
-    plan: Any,
-    block: Any,
-    theta: np.ndarray,
-    beta: np.ndarray,
-    part: tuple[int, int],
-    *,
-    kind: str,
-    names: np.ndarray,
-    seed: int,
-) -> np.ndarray:
-    return residual_step(plan, block, theta, beta, kind, names[slice(*part)], seed)
+def _residuals(*given: Any, **options: Any) -> Arrays:
+    """Residuals of a block with genes first, as all arrays are that are put together."""
+    return {"residual": residual_step(*given, **options).T}
+
+
+def _lazy(again: Reopened, part: Delayed, genes: slice, n_samples: int) -> da.Array:
+    """Residuals of a block (sample, gene), when they are needed."""
+    found = fitted_passes.one_visit(part, again.arrays, again.table.genes[genes])
+    shape = genes.stop - genes.start, n_samples
+    return blocks.pick(found, "residual", shape, np.float64).T
 
 
 def visited(data: Any, fit: Any, genes: Any, dispersion: str) -> Reopened:
@@ -152,11 +152,16 @@ def visited(data: Any, fit: Any, genes: Any, dispersion: str) -> Reopened:
     return again if genes is None else again.take(gene_positions(genes, again.table.genes))
 
 
-def _pass(again: Reopened, step: Callable[..., Any]) -> tuple[list[Any], list[slice]]:
-    """What the step says of each block, lazily, and the genes of the blocks."""
+def _pass(again: Reopened, step_of: Callable[[slice], Any]) -> tuple[list[Delayed], list[slice]]:
+    """What the step for each block says of it, lazily, and the genes of the blocks."""
     plan = again.plan((), resolve_device("auto"))
     read = again.blocks(plan.device)
-    return fitted_passes.by_gene(read, plan, again.scale(plan), again.arrays, step), read.bounds
+    return fitted_passes.visits(read, plan, again.scale(plan), again.arrays, step_of), read.bounds
+
+
+def _settled(again: Reopened, result: Delayed, what: str) -> Arrays:
+    with named_by(again.table.genes):
+        return blocks.settled(result, what)
 
 
 @watched
@@ -212,9 +217,10 @@ def goodness_of_fit(
     again = visited(data, fit, genes, dispersion)
     compute = as_flag(compute, "compute")
     n, p = again.model.matrix.shape
-    parts, _ = _pass(again, _goodness)
-    result = blocks.lazily(_with_pvalues, parts)
-    result = blocks.settled(result, "goodness of fit") if compute else result
+    parts, _ = _pass(again, lambda _part: goodness_step)
+    visited_all = fitted_passes.gathered_visits(parts, again.arrays, again.table.genes)
+    lazy = blocks.lazily(_with_pvalues, visited_all)
+    result = _settled(again, lazy, "goodness of fit") if compute else lazy
     shape = (again.table.genes.size,)
     names = ("deviance", "deviance_pval", "pearson_statistic", "pearson_pval")
     variables = {name: (GENE, blocks.pick(result, name, shape, np.float64)) for name in names}
@@ -225,14 +231,7 @@ def goodness_of_fit(
     return annotate(labelled).assign_attrs(attrs)
 
 
-def _goodness(
-    plan: Any, block: Any, theta: np.ndarray, beta: np.ndarray, _part: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    return goodness_step(plan, block, theta, beta)
-
-
-def _with_pvalues(parts: list[Arrays]) -> Arrays:
-    found = joined(parts)
+def _with_pvalues(found: Arrays) -> Arrays:
     return found | {
         f"{what}_pval": chdtrc(found["residual_df"], found[name])
         for what, name in (("deviance", "deviance"), ("pearson", "pearson_statistic"))
