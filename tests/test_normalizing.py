@@ -209,7 +209,17 @@ BAD = {
     "negative overdispersion": (
         lambda ds: xd.normalize(ds, "acosh", overdispersion=-0.1),
         ValueError,
-        "overdispersion is 0 or more",
+        "overdispersion must be finite and 0 or more; received -0.1",
+    ),
+    "no overdispersion": (
+        lambda ds: xd.normalize(ds, "acosh", overdispersion=None),
+        TypeError,
+        "overdispersion=None is not known; choose a number",
+    ),
+    "overdispersion, to be estimated": (
+        lambda ds: xd.normalize(ds, "acosh", overdispersion=True),
+        TypeError,
+        "overdispersion=True is not known; choose a number",
     ),
     "overdispersions": (
         lambda ds: xd.normalize(ds, "acosh", overdispersion=[0.1, 0.2]),

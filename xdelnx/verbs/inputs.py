@@ -19,6 +19,7 @@ from xdelnx.schema import GENE, SAMPLE
 from xdelnx.storage.counts_at import from_anndata
 
 SMALLEST_WEIGHT = 1e-4  # of the sample that has most; less is nothing to the optimiser
+ONE_OR_EACH = "choose a number, or an array with one for each gene"
 GIVEN = "given"  # in the options of a fit: an array that the fit was handed
 
 
@@ -333,16 +334,34 @@ def as_overdispersion(value: Any, data: Counts) -> Dispersion:
         raise TypeError(msg)
     if isinstance(value, bool | np.bool_):
         return Dispersion() if value else Dispersion(estimate=False, given=0.0)
+    array = given_overdispersions(value, data, allowed)
+    return Dispersion(estimate=False, given=float(array) if array.ndim == 0 else array)
+
+
+def given_overdispersions(
+    value: Any, data: Counts, allowed: str = ONE_OR_EACH, *, nan: float = np.nan
+) -> np.ndarray:
+    """Overdispersions as they are given: one, (), or (gene,) by name, where ``nan`` stands for those that are NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Not numbers, or not finite and 0 or more.
+    """
+    if value is None or isinstance(value, bool | np.bool_ | str):
+        msg = f"overdispersion={value!r} is not known; {allowed}"
+        raise TypeError(msg)
     if np.ndim(value) == 0 and not isinstance(value, Mapping):
         array = _numbers(value, (), GENE, f"overdispersion ({allowed})")
     else:
         array = per_gene(value, data, "overdispersion")
+        array = np.where(np.isnan(array), nan, array)
     bad = ~(np.isfinite(array) & (array >= 0.0))
     if bad.any():
         named = f"{array:g}" if array.ndim == 0 else _with_values(data.genes[bad], array[bad])
         advice = "; genes without counts can have any number, as of .fillna(0)" if array.ndim else ""
         fail(f"overdispersion must be finite and 0 or more; received {named}{advice}")
-    return Dispersion(estimate=False, given=float(array) if array.ndim == 0 else array)
+    return array
 
 
 def as_flag(value: Any, what: str) -> bool:

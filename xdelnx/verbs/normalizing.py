@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -52,7 +51,7 @@ def normalize(
         For log-CPM: added to every count, in proportion to the library (twice it to the library).
     overdispersion
         For acosh: a number, or one a gene, such as a fit's ``dispersion_trend``, by its names of genes where it has
-        some; NaN is taken as 0.
+        some; NaN of a gene is taken as 0.
     counts
         Name of the variable with the counts.
     sample, gene
@@ -87,7 +86,8 @@ def normalize(
     if method not in METHODS:
         fail(f"unknown method {method!r}; {closest(str(method), METHODS, 'choose one of')}")
     prior = inputs.as_amount(prior_count, "prior_count")
-    theta = _overdispersions(overdispersion, table)
+    theta = inputs.given_overdispersions(overdispersion, table, nan=0.0)
+    theta = np.broadcast_to(theta, table.genes.size)
     gene_blocks = blocks.gene_blocks(table.array)
     seen = blocks.settled(passes.survey(gene_blocks, table.genes), "first look at the counts")
     seen = with_warnings(seen)
@@ -104,18 +104,6 @@ def normalize(
     coords = table.dataset.drop_vars(list(table.dataset.data_vars)).coords
     result = xr.DataArray(values, coords, (SAMPLE, GENE), name=method)
     return result.assign_attrs(long_name=f"{method} of {counts}", units=UNITS[method])
-
-
-def _overdispersions(given: Any, table: inputs.Counts) -> np.ndarray:
-    """Overdispersion of each gene: (gene,)."""
-    if np.ndim(given) == 0 and not isinstance(given, Mapping):
-        values = np.full(table.genes.size, np.asarray(given, dtype=np.float64))
-    else:
-        values = inputs.per_gene(given, table, "overdispersion")
-    values = np.where(np.isnan(values), 0.0, values)
-    if not (np.isfinite(values) & (values >= 0.0)).all():
-        fail("overdispersion is 0 or more for every gene, received a value that is not")
-    return values
 
 
 @any_dims
