@@ -85,6 +85,16 @@ def test_measures_of_a_known_outcome():
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
+def test_the_ranking_is_worth_what_its_top_holds():
+    """Nineteen changed genes, one that is not, one changed, then five of each: 5 % of 20 and 1 of 21 are false."""
+    changed = np.repeat([True, False, True, False, True], [19, 1, 1, 5, 5])
+    pval = np.linspace(1e-6, 0.9, 31)
+    assert measures.power_of_ranks(pval, changed) == 20 / 25
+    assert measures.power_of_ranks(pval**3, changed) == 20 / 25  # of no p-value, only of their order
+    assert measures.power_of_ranks(pval[::-1], changed) == 5 / 25
+    assert measures.power_of_ranks(np.where(changed, np.nan, pval), changed) == 0.0
+
+
 def test_every_method_runs_and_a_second_call_does_nothing(tmp_path, monkeypatch, capsys):
     cells = [
         Cell("two", 3),

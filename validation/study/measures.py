@@ -29,10 +29,24 @@ def null_measures(pval: np.ndarray, null: np.ndarray) -> dict[str, float]:
 
 
 def discovery_measures(pval: np.ndarray, changed: np.ndarray) -> dict[str, float]:
-    """Hits at 5 % false discovery rate, how many of them are false, and how many of the changed genes they are."""
+    """Hits at 5 % false discovery rate, how many are false, how many of the changed genes they and the ranks find."""
     hits = adjusted(pval) < LEVEL
     found = {"hits": float(hits.sum()), "fdr": float((hits & ~changed).sum() / max(hits.sum(), 1))}
-    return found | ({"power": float(hits[changed].mean())} if changed.any() else {})
+    if not changed.any():
+        return found
+    return found | {"power": float(hits[changed].mean()), "power of ranks": power_of_ranks(pval, changed)}
+
+
+def power_of_ranks(pval: np.ndarray, changed: np.ndarray) -> float:
+    """Fraction of the changed genes in the longest top of the list that is 5 % false in truth.
+
+    What the order of the genes is worth, whatever the p-values promise: methods that say more than they
+    keep gain nothing here.
+    """
+    order = np.argsort(np.where(np.isfinite(pval), pval, np.inf), kind="stable")[: np.isfinite(pval).sum()]
+    right = np.cumsum(changed[order])
+    kept = np.flatnonzero(1.0 - right / np.arange(1, order.size + 1) <= LEVEL)
+    return float(right[kept[-1]] / changed.sum()) if kept.size else 0.0
 
 
 def effect_measures(outcome: Outcome, lfc: np.ndarray) -> dict[str, float]:

@@ -135,6 +135,10 @@ METHODS = {
     "xdelnx invariant": Method(lambda drawn: fitted(drawn, size_factors="invariant")),
     "xdelnx tmm": Method(lambda drawn: fitted(drawn, size_factors="tmm"), lambda cell: cell.kind == "bulk"),
     "xdelnx edger": Method(lambda drawn: fitted(drawn, method="edger"), lambda cell: cell.kind == "bulk"),
+    "xdelnx edger invariant": Method(
+        lambda drawn: fitted(drawn, method="edger", size_factors="invariant"),
+        lambda cell: cell.kind == "bulk",
+    ),
     "xdelnx robust": Method(lambda drawn: fitted(drawn, robust=True)),
     "xdelnx cooks": Method(
         lambda drawn: fitted(drawn, cooks="replace", size_factors="tmm"), lambda cell: cell.outliers
