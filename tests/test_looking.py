@@ -280,3 +280,12 @@ def test_lazy_residuals_refuse_what_exceeds_the_totals(bulk, fitted):
         lazy.compute()
     same = residuals(bulk, fitted, compute=False)
     xr.testing.assert_equal(same.compute(), residuals(bulk, fitted))
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_genes_without_a_count_have_nothing_to_look_at(bulk, look):
+    """They may be all that is asked for."""
+    empty = bulk.assign(counts=bulk["counts"].where(bulk["gene"] != "g3", 0))
+    found = look(empty, fit(empty, FORMULA), genes=["g3"])
+    values = found if isinstance(found, xr.DataArray) else found[next(iter(found.data_vars))]
+    assert np.isnan(values).all() or (values == 0.0).all()  # fitted means are 0

@@ -154,8 +154,23 @@ def checked(survey: Survey, genes: np.ndarray) -> Survey:
     Raises
     ------
     ValueError
-        Negative, NaN, infinite or huge counts or weights, NaN, infinite or huge offsets (which genes, how many),
-        or not a single count.
+        As `checked_counts`, or not a single count.
+    """
+    found = checked_counts(survey, genes)
+    if survey.non_zero == 0:
+        fail(f"every count of the {counted(genes.size, 'gene')} is zero")
+    if not survey.expressed.any():
+        fail("every count with a weight above 0 is zero; are the weights those of these samples?")
+    return found
+
+
+def checked_counts(survey: Survey, genes: np.ndarray) -> Survey:
+    """The same where all may be zero, as of some genes of a fit.
+
+    Raises
+    ------
+    ValueError
+        Negative, NaN, infinite or huge counts or weights, NaN, infinite or huge offsets (which genes, how many).
     """
     missing = "fill them in, or leave those genes or samples out: a count that is missing is not a zero"
     _refuse(survey.not_finite, genes, "NaN or infinite counts", missing)
@@ -167,10 +182,6 @@ def checked(survey: Survey, genes: np.ndarray) -> Survey:
     weights = f"weights below 0, above {LARGEST_WEIGHT:g} or NaN"
     _refuse(survey.bad_weight, genes, weights, "a weight of 0 leaves a count out")
     _refuse(survey.large_offset, genes, f"offsets beyond +-{LARGEST_OFFSET:g}", FORGOTTEN_LOG)
-    if survey.non_zero == 0:
-        fail(f"every count of the {counted(genes.size, 'gene')} is zero")
-    if not survey.expressed.any():
-        fail("every count with a weight above 0 is zero; are the weights those of these samples?")
     return replace(survey, totals=survey.totals.astype(np.float64))
 
 

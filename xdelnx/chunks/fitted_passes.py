@@ -10,7 +10,7 @@ import numpy as np
 from dask.delayed import Delayed
 
 from xdelnx.algorithms.outcomes import status_of_test
-from xdelnx.algorithms.survey import Survey, checked, join, look
+from xdelnx.algorithms.survey import Survey, checked_counts, join, look
 from xdelnx.chunks import tasks
 from xdelnx.chunks.blocks import Blocks
 from xdelnx.chunks.devices import computed
@@ -123,7 +123,7 @@ def _visit(
 
 def gathered_visits(parts: Sequence[Delayed], fitted: dict[str, Any], genes: np.ndarray) -> Delayed:
     """Arrays by name of all genes; computing them raises where the counts are not those of the fit."""
-    return dask.delayed(_of_these_counts)(_present(fitted), tasks.joined(parts, _joined_visits), genes)
+    return tasks.joining(_of_these_counts, _present(fitted), tasks.joined(parts, _joined_visits), genes)
 
 
 def _joined_visits(parts: list[tuple[Survey, steps.Arrays]]) -> tuple[Survey, steps.Arrays]:
@@ -137,7 +137,7 @@ def one_visit(part: Delayed, fitted: dict[str, Any], genes: np.ndarray) -> Delay
 
 
 def _of_these_counts(fitted: steps.Arrays, found: tuple[Survey, Any], genes: np.ndarray) -> Any:
-    _check_totals(checked(found[0], genes), fitted)
+    _check_totals(checked_counts(found[0], genes), fitted)
     return found[1]
 
 

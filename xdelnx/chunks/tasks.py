@@ -45,12 +45,13 @@ def joined(parts: Sequence[Delayed], function: Callable[[list[Any]], Any]) -> De
     parts = list(parts)
     while len(parts) > JOINED_AT_ONCE:
         few = [parts[i : i + JOINED_AT_ONCE] for i in range(0, len(parts), JOINED_AT_ONCE)]
-        parts = [_join(function, some) for some in few]
-    return _join(function, parts)
+        parts = [joining(function, some) for some in few]
+    return joining(function, parts)
 
 
-def _join(function: Callable[[list[Any]], Any], parts: list[Delayed]) -> Delayed:
-    return dask.delayed(function)(parts, dask_key_name=f"{JOINING}{uuid4().hex}")
+def joining(function: Callable[..., Any], *arguments: Any) -> Delayed:
+    """Call of a function that works on what is joined: progress counts what is below it."""
+    return dask.delayed(function)(*arguments, dask_key_name=f"{JOINING}{uuid4().hex}")
 
 
 def once(blocks: Blocks, name: str, function: Callable[..., Any], *arguments: Any) -> Delayed:
