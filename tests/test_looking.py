@@ -256,6 +256,17 @@ def test_new_samples_between_whole_numbers():
     assert middle == pytest.approx((low + high) / 2, rel=1e-9)
 
 
+def test_genes_may_be_named_twice(bulk, fitted):
+    """Together they have more than the fit's totals, and are its genes all the same."""
+    names = list(bulk["gene"].values)
+    once = residuals(bulk, fitted)
+    for lazily in (False, True):
+        twice = residuals(bulk, fitted, genes=[*names, *names], compute=not lazily)
+        np.testing.assert_array_equal(twice, np.concatenate([once, once], axis=1))
+    many = goodness_of_fit(bulk, fitted, genes=["g3"] * 500)["deviance"].values
+    np.testing.assert_array_equal(many, np.repeat(many[:1], 500))
+
+
 LOOKS = {
     "residuals": residuals,
     "goodness of fit": goodness_of_fit,

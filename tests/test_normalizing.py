@@ -221,6 +221,16 @@ BAD = {
         TypeError,
         "overdispersion=True is not known; choose a number",
     ),
+    "truth values": (
+        lambda ds: xd.normalize(ds, "acosh", overdispersion=xr.DataArray(True)),
+        TypeError,
+        "is not known; choose a number",
+    ),
+    "text": (
+        lambda ds: xd.normalize(ds, "acosh", overdispersion=np.full(120, "0.1")),
+        TypeError,
+        "is not known; choose a number",
+    ),
     "overdispersions": (
         lambda ds: xd.normalize(ds, "acosh", overdispersion=[0.1, 0.2]),
         ValueError,

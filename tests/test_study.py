@@ -125,6 +125,19 @@ def _here(todo, path, workers=None):
             out.writelines(json.dumps(row) + "\n" for row in running.rows(task))
 
 
+def test_a_page_without_any_signal(tmp_path, monkeypatch):
+    cell = Cell("tiny, no signal", 5, signal="none")
+    monkeypatch.setattr(page, "GRID", [cell])
+    monkeypatch.setattr(Cell, "n_genes", property(lambda _: 150))
+    found = [
+        row for seed in (0, 1) for row in running.rows(running.Task(cell, (seed,), ("xdelnx",), None, None))
+    ]
+    page.write(found, tmp_path, {}, {})
+    written = (tmp_path / "study.md").read_text()
+    assert "## Fraction of the p-values" in written
+    assert "## Power" not in written
+
+
 def test_the_small_form_keeps_what_it_promises(tmp_path, capfd):
     """The command as it is, of minutes on one core; seeds are fixed, so that this is no matter of luck."""
     command.main(["--form", "small", "--out", str(tmp_path), "--ours-alone"])

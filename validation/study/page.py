@@ -39,6 +39,8 @@ SCALE = {"null below 0.001": 1000.0}
 def summaries(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Mean and Monte Carlo error of every measure, by cell and method."""
     table = pd.DataFrame(rows).drop(columns="seed")
+    unseen = [measure for measure in MEASURES if measure not in table.columns]  # as power without any signal
+    table = table.reindex(columns=[*table.columns, *unseen])
     groups = table.groupby(["cell", "method"])
     mean, error, n = groups.mean(), groups.sem(), groups.count()
     return pd.concat({"mean": mean, "error": error, "n": n}, axis=1).swaplevel(axis=1)
@@ -142,8 +144,9 @@ def lines(rows: Sequence[dict[str, Any]], versions: dict[str, str], missing: dic
     for method in ("xdelnx", "xdelnx invariant"):
         yield from _promises(table, method)
     for measure, title in MEASURES.items():
-        yield from ["", f"## {title}", ""]
-        yield from _of_measure(table, order, methods, measure)
+        if table[(measure, "mean")].notna().any():
+            yield from ["", f"## {title}", ""]
+            yield from _of_measure(table, order, methods, measure)
 
 
 def _who(rows: Sequence[dict[str, Any]], versions: dict[str, str], missing: dict[str, str]) -> Iterator[str]:

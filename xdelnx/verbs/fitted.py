@@ -177,9 +177,9 @@ class Reopened:
             name: values[genes] if name in GENE_ARRAYS and np.ndim(values) else values
             for name, values in self.arrays.items()
         }
-        arrays["whole"] = (
-            bool(arrays["whole"]) and np.unique(genes).size == self.table.genes.size == genes.size
-        )
+        times = np.unique(genes, return_counts=True)[1]
+        arrays["whole"] = bool(arrays["whole"]) and times.size == self.table.genes.size == genes.size
+        arrays["library_size"] = arrays["library_size"] * times.max()  # genes named twice add up to more
         offset = by_sample, None if by_entry is None else by_entry[:, genes]
         replaced = None if self.replaced is None else self.replaced[:, genes]
         weights = self.weights[:, genes] if np.ndim(self.weights) == 2 else self.weights

@@ -348,8 +348,12 @@ def given_overdispersions(
     ValueError, TypeError
         Not numbers, or not finite and 0 or more.
     """
-    if value is None or isinstance(value, bool | np.bool_ | str):
-        msg = f"overdispersion={value!r} is not known; {allowed}"
+    if (
+        value is None
+        or isinstance(value, bool | str)
+        or getattr(value, "dtype", np.dtype(float)).kind in "bU"
+    ):
+        msg = f"overdispersion={shown(value)} is not known; {allowed}"
         raise TypeError(msg)
     if np.ndim(value) == 0 and not isinstance(value, Mapping):
         array = _numbers(value, (), GENE, f"overdispersion ({allowed})")

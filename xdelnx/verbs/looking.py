@@ -76,7 +76,8 @@ def residuals(
     seed
         For ``randomized_quantile``: 0 or a positive integer.
     compute
-        False: return a Dask array, in the blocks of genes in which the counts are read.
+        False: return a Dask array, in the blocks of genes in which the counts are read. Each block is refused as
+        not the fit's only where it alone has more than the totals of the fit.
     sample, gene
         As in `fit`.
     progress
