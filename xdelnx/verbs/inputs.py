@@ -348,11 +348,8 @@ def given_overdispersions(
     ValueError, TypeError
         Not numbers, or not finite and 0 or more.
     """
-    if (
-        value is None
-        or isinstance(value, bool | str)
-        or getattr(value, "dtype", np.dtype(float)).kind in "bU"
-    ):
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if value is None or isinstance(value, bool | str) or kind in {"b", "U"}:
         msg = f"overdispersion={shown(value)} is not known; {allowed}"
         raise TypeError(msg)
     if np.ndim(value) == 0 and not isinstance(value, Mapping):
