@@ -271,7 +271,7 @@ LOOKS = {
     "residuals": residuals,
     "goodness of fit": goodness_of_fit,
     "covariance": covariance,
-    "prediction": lambda data, result, **options: predict(data, result, **options),
+    "prediction": predict,
 }
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from xdelnx.chunks import blocks, fitted_passes
-from xdelnx.chunks.faults import named_by
+from xdelnx.chunks import fitted_passes
 from xdelnx.messages import closest, fail
 from xdelnx.reporting.checkup import findings_of_fit
 from xdelnx.reporting.page import Contents, page
@@ -154,7 +153,6 @@ def _same(data: Any, fit: xr.Dataset, names: Mapping[str, Any]) -> xr.Dataset:
     if isinstance(data, str | os.PathLike):
         data = open_data(data, counts=options_of(fit).get("counts", "counts"), **names)
     again = reopen(as_ours(data, names), fit)
-    with named_by(again.table.genes):
-        looked_at = fitted_passes.same_counts(again.blocks(), again.arrays, again.table.genes)
-        blocks.settled(looked_at, "look at the counts")
+    looked_at = fitted_passes.same_counts(again.blocks(), again.arrays, again.table.genes)
+    again.settled(looked_at, "look at the counts")
     return again.table.dataset

@@ -18,6 +18,7 @@ from xdelnx.algorithms.subsampling import draw
 from xdelnx.checks import json_object
 from xdelnx.chunks import blocks, passes
 from xdelnx.chunks.devices import at_nodes, block_entries
+from xdelnx.chunks.faults import named_by
 from xdelnx.chunks.skipping import left_out
 from xdelnx.designs.contrasts import Contrast
 from xdelnx.designs.design import Design, design_from_result
@@ -168,6 +169,11 @@ class Reopened:
             return found
         scale = blocks.lazily(passes.by_sample_scale, self.arrays["size_factor"], self.offset[0])
         return replace(found, replaced=self.replaced.T, scale=scale)
+
+    def settled(self, result: Any, what: str) -> Any:
+        """Compute what a visit gives, and say by name at which genes something went wrong."""
+        with named_by(self.table.genes):
+            return blocks.settled(result, what)
 
     def take(self, genes: np.ndarray) -> Reopened:
         """Only the genes at these positions."""

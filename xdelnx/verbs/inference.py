@@ -10,7 +10,6 @@ import xarray as xr
 
 from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.chunks.devices import resolve_device
-from xdelnx.chunks.faults import named_by
 from xdelnx.messages import closest, counted, fail, listing
 from xdelnx.progress import watched
 from xdelnx.schema import COEFFICIENT, COEFFICIENT2, GENE, annotate
@@ -79,9 +78,8 @@ def covariance(
     clusters = clusters_of(again.table, again.options.get("cluster"), again.model, ())
     plan = again.plan((), resolve_device("auto"), clusters=clusters)
     given = again.blocks(plan.device), plan, again.scale(plan), again.arrays, again.table.genes
-    with named_by(again.table.genes):
-        result = fitted_passes.covariance(*given)
-        result = blocks.settled(result, "covariances") if compute else result
+    result = fitted_passes.covariance(*given)
+    result = again.settled(result, "covariances") if compute else result
     coefficients = np.array(again.model.names, dtype=object)
     shape = (again.table.genes.size, coefficients.size, coefficients.size)
     labelled = xr.Dataset(

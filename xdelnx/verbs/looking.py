@@ -14,7 +14,6 @@ from scipy.special import chdtrc
 
 from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.chunks.devices import resolve_device
-from xdelnx.chunks.faults import named_by
 from xdelnx.messages import closest, fail, shown
 from xdelnx.progress import watched
 from xdelnx.schema import GENE, SAMPLE, annotate
@@ -112,9 +111,8 @@ def residuals(
         again, lambda part: partial(_residuals, kind=kind, keys=names[part], seed=int(seed))
     )
     if compute:
-        values = _settled(again, fitted_passes.gathered_visits(parts, again.arrays, names), "residuals")[
-            "residual"
-        ].T
+        found = again.settled(fitted_passes.gathered_visits(parts, again.arrays, names), "residuals")
+        values = found["residual"].T
     else:
         values = da.concatenate([_lazy(again, *each, n) for each in zip(parts, bounds, strict=True)], axis=1)
     labelled = xr.Dataset(
@@ -158,11 +156,6 @@ def _pass(again: Reopened, step_of: Callable[[slice], Any]) -> tuple[list[Delaye
     plan = again.plan((), resolve_device("auto"))
     read = again.blocks(plan.device)
     return fitted_passes.visits(read, plan, again.scale(plan), again.arrays, step_of), read.bounds
-
-
-def _settled(again: Reopened, result: Delayed, what: str) -> Arrays:
-    with named_by(again.table.genes):
-        return blocks.settled(result, what)
 
 
 @watched
@@ -221,7 +214,7 @@ def goodness_of_fit(
     parts, _ = _pass(again, lambda _part: goodness_step)
     visited_all = fitted_passes.gathered_visits(parts, again.arrays, again.table.genes)
     lazy = blocks.lazily(_with_pvalues, visited_all)
-    result = _settled(again, lazy, "goodness of fit") if compute else lazy
+    result = again.settled(lazy, "goodness of fit") if compute else lazy
     shape = (again.table.genes.size,)
     names = ("deviance", "deviance_pval", "pearson_statistic", "pearson_pval")
     variables = {name: (GENE, blocks.pick(result, name, shape, np.float64)) for name in names}

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdelnx.chunks import blocks, fitted_passes
+from xdelnx.chunks import fitted_passes
 from xdelnx.chunks.devices import resolve_device
-from xdelnx.chunks.faults import named_by
 from xdelnx.designs.design import as_matrix
 from xdelnx.designs.model_matrix import rows_of
 from xdelnx.messages import fail, listing, shown
@@ -157,6 +156,5 @@ def _errors(again: Reopened, rows: np.ndarray, *, unscaled: bool) -> np.ndarray:
     arrays = {k: v for k, v in again.arrays.items() if not (unscaled and k == "ql_dispersion_shrunken")}
     plan = again.plan((), resolve_device("auto"), clusters=clusters)
     given = again.blocks(plan.device), plan, again.scale(plan), arrays, again.table.genes
-    with named_by(again.table.genes):
-        found = blocks.settled(fitted_passes.covariance(*given), "standard errors")
+    found = again.settled(fitted_passes.covariance(*given), "standard errors")
     return np.sqrt(np.einsum("rp,gpq,rq->rg", rows, found["covariance"], rows, optimize=True))

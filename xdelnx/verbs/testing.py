@@ -11,7 +11,6 @@ import xarray as xr
 from xdelnx.algorithms.adjustment import check_method
 from xdelnx.chunks import blocks, fitted_passes
 from xdelnx.chunks.devices import resolve_device
-from xdelnx.chunks.faults import named_by
 from xdelnx.designs.contrasts import Contrast, resolve_contrasts
 from xdelnx.designs.design import Design
 from xdelnx.messages import fail, listing
@@ -110,8 +109,7 @@ def test(
     )
     if not threshold and cluster is None and plan.penalty is None and _estimated(again.options):
         result = blocks.lazily(warned_of_imbalance, result, questions, again.options["size_factors"])
-    with named_by(again.table.genes):
-        result = blocks.settled(result, "testing") if compute else result
+    result = again.settled(result, "testing") if compute else result
     dataset = test_dataset(result, again.table, questions, again.model, cluster is not None)
     if cluster is None:
         dataset["df2"] = fit["df2"]
